@@ -1,0 +1,31 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="videoadapt",
+    version="0.1.0",
+    description="Adapt pretrained image models to video by training a few million parameters",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["videoadapt", "videoadapt.*"]),
+    package_data={"videoadapt": ["weights/*.safetensors"]},
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "timm>=1.0.15",
+        "open_clip_torch>=2.26",
+        "decord>=0.6; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
+        "av>=14",
+        "pytorchvideo>=0.1.5",
+        "einops>=0.7",
+        "tensorboard>=2.14",
+        "pydantic>=2.6",
+        "PyYAML>=6.0",
+        "safetensors>=0.4.3",
+        "fvcore>=0.1.5",
+        "tqdm>=4.65",
+        "numpy>=1.26",
+        "matplotlib>=3.7",
+        "scikit-learn>=1.3",
+    ],
+    extras_require={"dev": ["pytest>=8", "ruff>=0.6"]},
+)
