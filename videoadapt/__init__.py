@@ -1,0 +1,9 @@
+"""Adapt pretrained image models to video: one space-time block, a few million parameters."""
+
+from videoadapt import adapters
+from videoadapt.build import build_model, load_checkpoint
+from videoadapt.config import load_config
+from videoadapt.errors import UserError
+
+__version__ = "0.1.0"
+__all__ = ["UserError", "__version__", "adapters", "build_model", "load_checkpoint", "load_config"]

@@ -1,0 +1,47 @@
+"""Putting adapters into a backbone of space-time blocks, and taking them out again."""
+
+from collections.abc import Callable, Iterable
+
+from torch import nn
+
+MakeSlot = Callable[[], nn.Module]
+MakeTuner = Callable[[nn.Linear], nn.Module]
+
+
+def fill_slot(blocks: Iterable[nn.Module], slot: str, make: MakeSlot) -> None:
+    """A fresh adapter in the same slot of every block."""
+    for block in blocks:
+        setattr(block, slot, make())
+
+
+def wrap_linear(blocks: Iterable[nn.Module], site: str, make: MakeTuner) -> None:
+    """A fresh tuner around the same frozen linear of every block."""
+    for block in blocks:
+        holder, name = block.linear(site)
+        setattr(holder, name, make(getattr(holder, name)))
+
+
+def merge_linears(model: nn.Module) -> nn.Module:
+    """Replace every tuner by the one plain linear that computes the same; in place. Slots stay as they are."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if hasattr(child, "merged"):
+                setattr(parent, name, child.merged())
+    return model
+
+
+def unfreeze(model: nn.Module, what: Iterable[str]) -> None:
+    """Let existing parameters train too.
+
+    Args:
+        what: ``norm`` (the final one), ``bias`` (every bias of the backbone), ``all`` (everything).
+    """
+    vit = model.backbone
+    chosen = {
+        "norm": lambda: [*vit.norm.parameters(), *vit.fc_norm.parameters()],
+        "bias": lambda: [p for name, p in vit.named_parameters() if name.endswith("bias")],
+        "all": lambda: model.parameters(),
+    }
+    for word in what:
+        for parameter in chosen[word]():
+            parameter.requires_grad_(True)

@@ -1,0 +1,72 @@
+"""Kolmogorov-Arnold layers: a learnable one-dimensional function on every edge."""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from videoadapt.adapters.common import Size, Widths
+from videoadapt.adapters.splines import spline_basis
+
+
+class KANLinear(nn.Module):
+    """``y_q = sum_p [ w_qp silu(x_p) + s_qp sum_j c_qpj B_j(x_p) ]`` (LoKi, eq. 2-3; no bias).
+
+    The uniform grid of ``grid_size`` cells on [-1, 1] is fixed. An edge has ``2 + grid_size + spline_order``
+    parameters, ten by default. Parameter names and shapes are efficient-kan's: ``base_weight`` w (out in),
+    ``spline_weight`` c (out in grid+order) and ``spline_scaler`` s (out in). Bases are always computed in fp32.
+    """
+
+    def __init__(self, in_features: int, out_features: int, grid_size: int = 5, spline_order: int = 3) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.grid_size, self.spline_order = grid_size, spline_order
+        self.base_weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.spline_weight = nn.Parameter(torch.empty(out_features, in_features, grid_size + spline_order))
+        self.spline_scaler = nn.Parameter(torch.empty(out_features, in_features))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """efficient-kan's start: edges close to silu, splines fitted to noise of 0.1 / grid_size."""
+        nn.init.kaiming_uniform_(self.base_weight, a=math.sqrt(5))
+        nn.init.kaiming_uniform_(self.spline_scaler, a=math.sqrt(5))
+        knots = torch.linspace(-1, 1, self.grid_size + 1)
+        fit = torch.linalg.pinv(spline_basis(knots, self.grid_size, self.spline_order).T)  # (grid+order, grid+1)
+        noise = torch.empty(*self.base_weight.shape, self.grid_size + 1, device=self.base_weight.device)
+        noise.uniform_(-0.05 / self.grid_size, 0.05 / self.grid_size)
+        self.spline_weight.copy_(noise @ fit.T.to(noise.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(... in) to (... out), in the dtype of x."""
+        with torch.autocast(x.device.type, enabled=False):
+            u = x.float()
+            features = torch.cat([F.silu(u)[None], spline_basis(u, self.grid_size, self.spline_order)])
+            edges = torch.cat([self.base_weight[..., None], self.spline_scaler[..., None] * self.spline_weight], -1)
+            y = torch.einsum("k...p,qpk->...q", features, edges.float())
+        return y.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, grid_size={self.grid_size}, order={self.spline_order}"
+
+
+class KAN(nn.Module):
+    """``KAN(x) = scale * (Phi_n o ... o Phi_0)(x)``, D -> widths -> D (LoKi's baseline "KAN").
+
+    The last layer starts with w = c = 0 and s as usual, so the delta is zero while w and c still get gradients.
+    """
+
+    def __init__(
+        self, dim: int, *, widths: Widths, scale: float = 1.0, grid_size: Size = 5, spline_order: Size = 3
+    ) -> None:
+        super().__init__()
+        sizes = [dim, *widths, dim]
+        self.layers = nn.Sequential(*(KANLinear(i, o, grid_size, spline_order) for i, o in pairwise(sizes)))
+        self.scale = scale
+        nn.init.zeros_(self.layers[-1].base_weight)
+        nn.init.zeros_(self.layers[-1].spline_weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.layers(x)

@@ -1,0 +1,79 @@
+"""KARST: Kronecker-factored updates with re-scaling, for free at inference."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from videoadapt.adapters.common import Size, fused_parts, plain_linear
+
+
+class KarstLinear(nn.Module):
+    """``y = (s1 + 1) * ((W + dW) x + b) + s2`` with ``dW = sum_i C_i kron (A_i B_i)`` (KARST, section 2).
+
+    Args:
+        base: the frozen linear.
+        m: stacking number, C_i is (m m); divides the inputs and the outputs of each part.
+        kernels: number N of summands.
+        rank: r of each A_i B_i.
+        rst: re-scaling and shift (s1, s2) per output channel, as one scalar each, or none.
+        parts: equal slices of the output with their own A, while B and C are shared; 3 for a fused qkv.
+        zero_start: begin at zero instead of at the frozen function, by s1 = -1; needs ``rst``.
+
+    ``A`` (stored transposed, (N parts r out/parts/m)) and ``C`` start Gaussian, ``B``, ``s1`` and ``s2`` at zero.
+    Training never builds dW: x, seen as (m in/m), goes through B, then C, then A. ``merged`` folds everything into
+    one plain linear.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        m: Size = 8,
+        kernels: Size = 2,
+        rank: Size = 8,
+        *,
+        rst: Literal["channel", "scalar", "none"] = "none",
+        parts: Size | None = None,
+        zero_start: bool = False,
+    ) -> None:
+        super().__init__()
+        parts = parts or fused_parts(base)
+        if base.in_features % m or base.out_features % (parts * m):
+            raise ValueError(f"m={m} must divide {base.in_features} inputs and {base.out_features // parts} outputs")
+        if zero_start and rst == "none":
+            raise ValueError("rst: none cannot start at zero; use rst: channel or scalar")
+        self.base, self.m, self.parts = base, m, parts
+        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        self.C = nn.Parameter(torch.randn(kernels, m, m, **like) / m)
+        self.A = nn.Parameter(torch.randn(kernels, parts, rank, base.out_features // parts // m, **like))
+        self.B = nn.Parameter(torch.zeros(kernels, base.in_features // m, rank, **like))
+        size = {"channel": base.out_features, "scalar": 1}.get(rst)
+        self.s1 = nn.Parameter(torch.full((size,), -1.0 if zero_start else 0.0, **like)) if size else None
+        self.s2 = nn.Parameter(torch.zeros(size, **like)) if size else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.base(x) + self._delta(x)
+        return y if self.s1 is None else (self.s1 + 1) * y + self.s2
+
+    def _delta(self, x: Tensor) -> Tensor:
+        kernels, _, rank, _ = self.A.shape
+        b = self.B.transpose(0, 1).flatten(1)  # (in/m, N*r)
+        a = self.A.transpose(1, 2).flatten(2).flatten(0, 1)  # (N*r, parts*out/parts/m)
+        bx = (x.unflatten(-1, (self.m, -1)) @ b).unflatten(-1, (kernels, rank))  # (... m N r)
+        cbx = torch.einsum("iab,...bir->...air", self.C, bx).flatten(-2)  # (... m N*r)
+        return (cbx @ a).unflatten(-1, (self.parts, -1)).transpose(-3, -2).flatten(-3)
+
+    def delta_weight(self) -> Tensor:
+        """dW itself, (out in): for merging and for checking, never for training."""
+        ab = torch.einsum("iprd,ier->ipde", self.A, self.B)
+        return torch.einsum("iab,ipde->padbe", self.C, ab).flatten(0, 2).flatten(1)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """One plain linear that computes the same."""
+        weight, bias = self.base.weight + self.delta_weight(), self.base.bias
+        if self.s1 is None:
+            return plain_linear(weight, bias)
+        gain = (self.s1 + 1).expand(weight.shape[0])
+        bias = self.s2.expand_as(gain).clone() if bias is None else gain * bias + self.s2
+        return plain_linear(gain[:, None] * weight, bias)

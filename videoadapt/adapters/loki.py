@@ -1,0 +1,34 @@
+"""LoKi: a low-dimensional KAN between two linear maps."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from videoadapt.adapters.common import Size, Widths
+from videoadapt.adapters.kan import KANLinear
+
+
+class LoKi(nn.Module):
+    """``LoKi(x) = scale * W_up Phi_k( ... Phi_0( W_down x ) )`` (LoKi, eq. 1).
+
+    Args:
+        dim: width D of the tokens.
+        widths: the papers' "Shape" between the two D's, e.g. [48, 97, 48]; a KAN layer joins each pair.
+        scale: factor on the delta, 2.0 beside the MLP in the paper.
+
+    ``W_down`` and ``W_up`` carry a bias; ``W_up`` starts at zero, and so does the delta.
+    """
+
+    def __init__(
+        self, dim: int, *, widths: Widths, scale: float = 1.0, grid_size: Size = 5, spline_order: Size = 3
+    ) -> None:
+        super().__init__()
+        self.down = nn.Linear(dim, widths[0])
+        self.kan = nn.Sequential(*(KANLinear(i, o, grid_size, spline_order) for i, o in pairwise(widths)))
+        self.up = nn.Linear(widths[-1], dim)
+        self.scale = scale
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.up(self.kan(self.down(x)))

@@ -1,0 +1,59 @@
+"""LoRA: a low-rank update beside a frozen linear."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from videoadapt.adapters.common import Dropout, Size, fused_parts, plain_linear
+
+
+class LoraLinear(nn.Module):
+    """``y = W x + b + (alpha / rank) B A dropout(x)``, merged: ``W + (alpha / rank) B A``.
+
+    Args:
+        base: the frozen linear.
+        rank: of each update.
+        alpha: numerator of the scale, the rank by default (scale 1).
+        parts: equal slices of the output, each with its own A (rank in) and B (out/parts rank); 3 for a fused qkv.
+        zero_start: begin at zero instead of at the frozen function, through a trainable gain on every output
+            channel, ``y = gain * (...)`` with gain 0: for a branch that must not speak before training.
+
+    ``A`` starts uniform as in the LoRA paper's code, ``B`` at zero.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        *,
+        rank: Size = 4,
+        alpha: float | None = None,
+        dropout: Dropout = 0.0,
+        parts: Size | None = None,
+        zero_start: bool = False,
+    ) -> None:
+        super().__init__()
+        self.base, self.parts = base, parts or fused_parts(base)
+        self.scale = (rank if alpha is None else alpha) / rank
+        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        self.lora_a = nn.Parameter(torch.empty(self.parts, rank, base.in_features, **like))
+        self.lora_b = nn.Parameter(torch.zeros(self.parts, base.out_features // self.parts, rank, **like))
+        self.gain = nn.Parameter(torch.zeros(base.out_features, **like)) if zero_start else None
+        self.dropout = nn.Dropout(dropout)
+        for a in self.lora_a:
+            nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        down = F.linear(self.dropout(x), self.lora_a.flatten(0, 1)).unflatten(-1, (self.parts, -1))
+        delta = torch.einsum("...pr,por->...po", down, self.lora_b).flatten(-2)
+        y = self.base(x) + self.scale * delta
+        return y if self.gain is None else self.gain * y
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """One plain linear that computes the same (dropout off)."""
+        weight = self.base.weight + self.scale * (self.lora_b @ self.lora_a).flatten(0, 1)
+        gain = torch.ones_like(weight[:, 0]) if self.gain is None else self.gain
+        bias = None if self.base.bias is None else gain * self.base.bias
+        return plain_linear(gain[:, None] * weight, bias)

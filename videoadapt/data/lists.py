@@ -1,0 +1,74 @@
+"""List files: which videos, which labels."""
+
+import csv
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from videoadapt.errors import UserError
+
+
+class Record(NamedTuple):
+    path: str  # as listed; relative to the data root unless absolute
+    label: int
+
+
+def read_list(path: str | Path, num_classes: int | None = None) -> list[Record]:
+    """Read a list in any of the forms in use.
+
+    With a header ``path,label`` it is CSV, quoting included. Without one, a line is ``path label`` (mmaction2, AIM,
+    VideoMAE, SlowFast) or ``path,label``: the label is what follows the last separator, so paths may hold spaces,
+    commas and ``#``. Blank lines are passed over.
+
+    Raises UserError, with file and line number, for a line without an integer label, a label outside
+    ``range(num_classes)`` and an empty list.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the list file: {getattr(error, 'strerror', None) or error}") from None
+    header, _, body = text.partition("\n")
+    has_header = [cell.strip().lower() for cell in header.split(",")] == ["path", "label"]
+    rows = _csv_rows(body) if has_header else _plain_rows(text)
+    records = [_record(path, number, name, label, num_classes) for number, name, label in rows]
+    if not records:
+        raise UserError(f"{path}: the list is empty")
+    return records
+
+
+def read_classes(path: str | Path, num_classes: int) -> list[str]:
+    """One class name a line, in label order; as many as there are classes."""
+    try:
+        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the class names: {getattr(error, 'strerror', None) or error}") from None
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) != num_classes:
+        raise UserError(f"{path}: names {len(names)} classes, data.num_classes is {num_classes}")
+    return names
+
+
+def _csv_rows(body: str):
+    reader = csv.reader(body.splitlines())
+    for row in reader:
+        if row:
+            yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else None
+
+
+def _plain_rows(text: str):
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            match = re.fullmatch(r"\s*(.+?)(?:\s*,\s*|\s+)(-?\d+)\s*", line)
+            yield number, *(match.groups() if match else (line, None))
+
+
+def _record(path: Path, number: int, name: str, label: str | None, num_classes: int | None) -> Record:
+    try:
+        value = int(label)
+    except (TypeError, ValueError):
+        raise UserError(f"{path}:{number}: no integer label at the end of '{name}'; write path,label") from None
+    if value < 0 or (num_classes is not None and value >= num_classes):
+        classes = f"data.num_classes is {num_classes}" if num_classes is not None else "labels start at 0"
+        raise UserError(f"{path}:{number}: label {value} of '{name}' is out of range; {classes}")
+    return Record(name.strip(), value)

@@ -1,0 +1,52 @@
+"""Which rank reads which video when, and the loaders that do it."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from videoadapt.data.datasets import Sample
+
+
+class TrainBatches(Sampler):
+    """Batches of (epoch, index) keys for one rank; set ``epoch`` before iterating.
+
+    The permutation follows from (seed, epoch). Step i takes its ``batch_size * world`` videos and rank r every
+    ``world``-th of them, so the global batch does not depend on how many ranks share it. The remainder of an epoch
+    is left out, another one each epoch.
+    """
+
+    def __init__(self, num_videos: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.num_videos, self.batch_size, self.seed, self.rank, self.world = num_videos, batch_size, seed, rank, world
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.num_videos // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.num_videos, generator=generator)
+        share = self.batch_size * self.world
+        for step in range(len(self)):
+            mine = order[step * share : (step + 1) * share][self.rank :: self.world]
+            yield [(self.epoch, index) for index in mine.tolist()]
+
+
+def train_loader(videos: Dataset, batches: TrainBatches, workers: int) -> DataLoader:
+    """Lists of ``Sample``s in the order of ``batches``."""
+    return DataLoader(videos, batch_sampler=batches, collate_fn=_as_list, **_workers(workers))
+
+
+def test_loader(videos: Dataset, workers: int, rank: int = 0, world: int = 1) -> DataLoader:
+    """One ``Sample`` at a time: every ``world``-th video from ``rank``, without padding, each exactly once."""
+    mine = range(rank, len(videos), world)
+    return DataLoader(videos, sampler=mine, batch_size=None, **_workers(workers))
+
+
+def _workers(count: int) -> dict:
+    pinned = torch.cuda.is_available()
+    return {"num_workers": count, "persistent_workers": count > 0, "pin_memory": pinned}
+
+
+def _as_list(samples: Sequence[Sample]) -> list[Sample]:
+    return list(samples)

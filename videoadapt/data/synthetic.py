@@ -1,0 +1,131 @@
+"""The demonstration data set: real H.264 files in which only the order of the frames tells the class.
+
+Eight classes in four time-reversed pairs. The background's tint gives the pair away in any single frame; the
+direction is in no frame and in no set of frames. Validation videos show sprites that no training video shows.
+"""
+
+import csv
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from videoadapt.data import sprites
+
+CLASSES = (
+    "move right", "move left", "move down", "move up",
+    "grow", "shrink", "turn counter-clockwise", "turn clockwise",
+)  # fmt: skip
+FRAMES, SIDE, FPS = 24, 72, 12
+_TINTS = torch.tensor([[0.75, 0.35, 0.3], [0.3, 0.65, 0.35], [0.3, 0.4, 0.75], [0.7, 0.6, 0.25]])
+_HELD_OUT_SHAPES, _HELD_OUT_DIGITS = 12, 7  # validation shows shapes 12-15 and digits 7-9
+
+
+def write_motion_videos(root: Path, train_per_class: int, val_per_class: int, seed: int = 0) -> None:
+    """Write ``videos/*.mp4``, ``train.csv``, ``val.csv`` and ``classes.txt`` below ``root``."""
+    (root / "videos").mkdir(parents=True, exist_ok=True)
+    (root / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    for split, per_class, offset in (("train", train_per_class, 0), ("val", val_per_class, 1)):
+        generator = Generator().manual_seed(2 * seed + offset)
+        masks = _masks(held_out=split == "val")
+        with (root / f"{split}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["path", "label"])
+            for number in range(per_class * len(CLASSES)):
+                label = number % len(CLASSES)
+                path = f"videos/{split}_{number:04d}.mp4"
+                write_video(root / path, motion_clip(label, masks, generator), FPS)
+                rows.writerow([path, label])
+
+
+def motion_clip(label: int, masks: Tensor, generator: Generator) -> np.ndarray:
+    """One clip of a class, (24 72 72 3) uint8: a forward trajectory of the class's pair, reversed for odd labels."""
+    pair, backwards = divmod(label, 2)
+    background = _background(pair, generator)
+    decoy = _paint(masks, generator)
+    decoy[:, :3] = decoy[:, :3].mean(1, keepdim=True)  # grey
+    frames = sprites.draw(decoy, _wander(generator), background)
+    frames = sprites.draw(_paint(masks, generator), _trajectory(pair, generator), frames)
+    frames = frames.flip(0) if backwards else frames
+    return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str = "libx264", **options: str) -> None:
+    """Encode rgb frames (h w 3) uint8 as yuv420p into the container that the suffix names."""
+    options = options or {"crf": "18", "preset": "veryfast"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.pix_fmt, stream.thread_count = "yuv420p", 1
+        for index, image in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _masks(held_out: bool) -> Tensor:
+    shapes, (digits, labels) = sprites.shape_masks(), sprites.digit_masks()
+    if held_out:
+        return torch.cat([shapes[_HELD_OUT_SHAPES:], digits[labels >= _HELD_OUT_DIGITS][:40]])
+    return torch.cat([shapes[:_HELD_OUT_SHAPES], digits[labels < _HELD_OUT_DIGITS][:80]])
+
+
+def _uniform(low: float, high: float, generator: Generator) -> float:
+    return low + (high - low) * torch.rand((), generator=generator).item()
+
+
+def _paint(masks: Tensor, generator: Generator) -> Tensor:
+    mask = masks[torch.randint(len(masks), (1,), generator=generator)]
+    colour = sprites.COLOURS[torch.randint(len(sprites.COLOURS), (1,), generator=generator)]
+    paint = sprites.textures(mask, colour, torch.rand(1, generator=generator) < 0.5)
+    return paint.expand(FRAMES, -1, -1, -1).clone()
+
+
+def _trajectory(pair: int, generator: Generator) -> Tensor:
+    """Poses (24 4) of a monotone motion along the pair's coordinate; the others drift a little either way."""
+    ramp = torch.linspace(-0.5, 0.5, FRAMES)
+    eased = torch.where(torch.rand(1, generator=generator) < 0.5, ramp, 1.5 * ramp - 2 * ramp**3)
+    drift = 2 * torch.rand(4, generator=generator) - 1
+    start = 2 * torch.rand(4, generator=generator) - 1
+    poses = torch.stack(
+        [
+            0.25 * start[0] + 0.2 * drift[0] * ramp,
+            0.25 * start[1] + 0.2 * drift[1] * ramp,
+            torch.log(0.42 * 1.2 ** start[2] * 1.15 ** (drift[2] * ramp)),
+            0.4 * start[3] + 0.4 * drift[3] * ramp,
+        ],
+        dim=1,
+    )
+    reach = (_uniform(0.7, 1.1, generator), _uniform(0.7, 1.1, generator))
+    reach += (math.log(_uniform(1.9, 2.6, generator)), math.radians(_uniform(140, 230, generator)))
+    poses[:, pair] += reach[pair] * eased
+    poses[:, 2] = poses[:, 2].exp()
+    return poses
+
+
+def _wander(generator: Generator) -> Tensor:
+    """Poses (24 4) of a smaller thing that crosses the scene in a random direction."""
+    ramp = torch.linspace(-0.5, 0.5, FRAMES)[:, None]
+    centre, travel = (torch.rand(2, 4, generator=generator) * 2 - 1).unbind(0)
+    middle = torch.tensor([0.6, 0.6, 0.0, math.pi]) * centre
+    poses = middle + torch.tensor([1.0, 1.0, 0.0, 2.0]) * travel * ramp
+    poses[:, 2] = 0.22
+    return poses
+
+
+def _background(pair: int, generator: Generator) -> Tensor:
+    """A tinted canvas that a camera pans over, (24 3 72 72)."""
+    canvas = sprites.canvases(1, 2 * SIDE, generator)
+    canvas = 0.5 + 0.75 * (canvas - 0.5)
+    canvas = 0.4 * canvas + 0.6 * _TINTS[pair][:, None, None]
+    start, stop = (torch.rand(2, 2, generator=generator) * 0.4 - 0.2).unbind(0)
+    path = torch.lerp(start, stop, torch.linspace(0, 1, FRAMES)[:, None])
+    window = torch.eye(2) * 0.5
+    theta = torch.cat([window.expand(FRAMES, 2, 2), path[:, :, None]], dim=2)
+    grid = F.affine_grid(theta, [FRAMES, 3, SIDE, SIDE], align_corners=False)
+    return F.grid_sample(canvas.expand(FRAMES, -1, -1, -1), grid, align_corners=False)

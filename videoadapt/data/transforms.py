@@ -1,0 +1,45 @@
+"""Frames to network input: torchvision v2 on uint8 clips, one random draw for all frames of a clip."""
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+
+class TrainTransform:
+    """Random resized crop and horizontal flip: (t c h w) uint8 to (t c size size) uint8.
+
+    Draws from torch's global generator, which the data set seeds for each sample.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float], ratio: tuple[float, float], flip: float) -> None:
+        self._chain = v2.Compose(
+            [v2.RandomResizedCrop(size, scale=scale, ratio=ratio, antialias=True), v2.RandomHorizontalFlip(flip)]
+        )
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        return self._chain(frames)
+
+
+class TestTransform:
+    """Short side to ``resize``, then 1 or 3 square crops: (t c h w) uint8 to (crops t c size size) uint8."""
+
+    def __init__(self, size: int, resize: int, crops: int) -> None:
+        self.size, self.resize, self.crops = size, resize, crops
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        if min(frames.shape[-2:]) != self.resize:
+            frames = F.resize(frames, [self.resize], antialias=True)
+        corners = crop_corners(*frames.shape[-2:], self.size, self.crops)
+        return torch.stack([F.crop(frames, top, left, self.size, self.size) for top, left in corners])
+
+
+def crop_corners(height: int, width: int, size: int, crops: int) -> list[tuple[int, int]]:
+    """(top, left) of square crops: 1 is the centre; 3 are left, centre, right (top, centre, bottom if portrait)."""
+    room = height - size, width - size
+    centre = room[0] // 2, room[1] // 2
+    if crops == 1:
+        return [centre]
+    if height > width:
+        return [(top, centre[1]) for top in (0, centre[0], room[0])]
+    return [(centre[0], left) for left in (0, centre[1], room[1])]

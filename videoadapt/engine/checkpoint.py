@@ -1,0 +1,84 @@
+"""Checkpoints of the trainable tensors alone: a few MB, written atomically, read without executing anything."""
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from videoadapt.errors import UserError
+
+_FORMAT = "videoadapt-1"
+
+
+def trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What ``requires_grad`` marks, by name: all that training changes."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able facts about them as safetensors; a reader never sees half a file."""
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": _FORMAT, **{key: json.dumps(value) for key, value in about.items()}}
+    _atomically(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata=metadata)))
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of a checkpoint."""
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error})") from None
+    if metadata.pop("format", None) != _FORMAT:
+        raise UserError(f"{path}: safetensors, but not a checkpoint of videoadapt")
+    return tensors, {key: json.loads(value) for key, value in metadata.items()}
+
+
+def load_trainable(model: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Put a checkpoint's tensors into a model that must want exactly these, with these shapes."""
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for problem, keys in (
+        ("has no weights for", [key for key in wanted if key not in tensors]),
+        ("holds weights the model has no place for:", [key for key in tensors if key not in wanted]),
+        ("has other shapes for", [key for key in wanted if tensors[key].shape != wanted[key].shape]),
+    ):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise UserError(f"{source}: {problem} {keys[0]}{more}; was it trained with another model section?")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what resuming needs beside the weights: optimizer, counters."""
+    _atomically(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable resume state ({reason}); run.overwrite=true starts anew") from None
+
+
+def _atomically(path: Path, write: Callable[[Path], None]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

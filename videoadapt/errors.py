@@ -1,0 +1,18 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(ValueError):
+    """Something the user can mend; the message is one line that names the thing and the remedy.
+
+    The programs in ``tools/`` print it alone and exit with code 2; every other exception is a bug and keeps its
+    traceback.
+    """
+
+
+def nearest(word: str, choices) -> str:
+    """``did you mean 'x'?`` for the most similar choice, else the list of choices."""
+    from difflib import get_close_matches
+
+    choices = [str(choice) for choice in choices]
+    close = get_close_matches(str(word), choices, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"choose from: {', '.join(choices)}"

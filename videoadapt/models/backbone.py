@@ -1,0 +1,101 @@
+"""The frozen image model: timm in, space-time blocks out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models.vision_transformer import Block, VisionTransformer
+
+from videoadapt.errors import UserError, nearest
+from videoadapt.models.block import Order, SpaceTimeBlock
+from videoadapt.models.pretrained import load_pretrained, load_weight_file
+
+MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
+MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
+_MINI_OF = "vit_base_patch16_clip_quickgelu_224"
+_MINI_OPTIONS = {"img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4}
+
+
+def create_mini() -> VisionTransformer:
+    """The embedded backbone's architecture, untrained: 64x64 images, patches of 16, width 128, 4 blocks."""
+    return timm.create_model(_MINI_OF, num_classes=0, **_MINI_OPTIONS)
+
+
+def load_backbone(
+    name: str,
+    pretrained: str,
+    *,
+    image_size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    num_classes: int = 0,
+) -> VisionTransformer:
+    """A pretrained timm VisionTransformer, complete or an error.
+
+    Args:
+        name: timm's name without a tag, or ``MINI``.
+        pretrained: a timm tag, ``open_clip:<tag>``, a weight file, ``embedded`` for the mini, or ``none``: the same
+            random weights every time, for tests and for training from scratch.
+        image_size: side of the input where it differs from the backbone's; position embeddings are interpolated.
+        options: timm's own keywords.
+        num_classes: outputs of timm's head; CLIP's embedding size keeps its projection, 0 drops it.
+
+    On the meta device no weights are read.
+    """
+    arguments = dict(options or {})
+    if image_size:
+        arguments["img_size"] = image_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vit = _create(name, {**arguments, "num_classes": num_classes})
+    if pretrained == "none" or vit.pos_embed.is_meta:
+        return vit
+    if pretrained == "embedded":
+        if name != MINI:
+            raise UserError(f"model.pretrained: embedded weights exist for {MINI} alone; {name} needs a tag or a file")
+        load_weight_file(vit, MINI_WEIGHTS)
+    else:
+        load_pretrained(vit, name, pretrained)
+    return vit
+
+
+def input_spec(name: str, image_size: int | None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the backbone eats: ``image_size``, and ``mean`` and ``std`` of pixels in [0, 1]."""
+    if name == MINI:
+        return {"image_size": image_size or _MINI_OPTIONS["img_size"], "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    source = timm.models.get_pretrained_cfg(name)
+    if source is None:
+        raise _unknown(name)
+    size = image_size or (options or {}).get("img_size") or source.input_size[-1]
+    return {"image_size": size, "mean": tuple(source.mean), "std": tuple(source.std)}
+
+
+def open_blocks(vit: VisionTransformer, *, time: bool, order: Order, drop_path: float) -> None:
+    """Replace the blocks by space-time blocks around the same modules; drop-path rises linearly from 0."""
+    rates = torch.linspace(0, drop_path, len(vit.blocks), device="cpu").tolist()
+    vit.blocks = torch.nn.Sequential(
+        *(
+            SpaceTimeBlock(block, time=time, order=order, drop_path=rate)
+            for block, rate in zip(vit.blocks, rates, strict=True)
+        )
+    )
+
+
+def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer:
+    if name == MINI:
+        name, arguments = _MINI_OF, {**_MINI_OPTIONS, **arguments}
+    if name not in timm.list_models():
+        raise _unknown(name)
+    try:
+        vit = timm.create_model(name, **arguments)
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"model.backbone_options: {name} refuses {arguments} ({error})") from None
+    if not isinstance(vit, VisionTransformer) or type(vit.blocks[0]) is not Block:
+        raise UserError(f"model.backbone: {name} is not built from timm's standard ViT block; choose a timm ViT")
+    return vit
+
+
+def _unknown(name: str) -> UserError:
+    names = [MINI, *timm.list_models("vit_*")]
+    return UserError(f"model.backbone: timm has no '{name}'; {nearest(name, names)}")

@@ -1,0 +1,76 @@
+"""An image transformer as a classifier of clips and of images."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """Frames through a ViT of space-time blocks, a mean over time, and a linear head.
+
+    Args:
+        backbone: a timm VisionTransformer without a head, its blocks replaced by ``SpaceTimeBlock``s.
+        num_frames: length t of the learned temporal embedding, or None for images and for clips without one.
+            It is added to all tokens of a frame, class token included, before ``norm_pre``, and starts at zero.
+        num_classes: outputs of the head; None leaves the pooled feature as the output.
+        dropout: on the pooled feature, before the head.
+        mean, std: of the pixels the backbone was trained on, in [0, 1], per channel.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        num_frames: int | None = None,
+        num_classes: int | None = None,
+        dropout: float = 0.0,
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        std: tuple[float, ...] = (0.5, 0.5, 0.5),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        width = backbone.embed_dim
+        like = {"device": backbone.pos_embed.device, "dtype": backbone.pos_embed.dtype}
+        shape = (num_frames, 1, width)
+        self.temporal_embedding = nn.Parameter(torch.zeros(shape, **like)) if num_frames else None
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, num_classes, **like) if num_classes else nn.Identity()
+        if num_classes:
+            nn.init.normal_(self.head.weight, std=0.01)
+            nn.init.zeros_(self.head.bias)
+        self.register_buffer("mean", torch.tensor(mean, device=like["device"])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std, device=like["device"])[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips (b c t h w) or images (b c h w) to logits (b k).
+
+        uint8 pixels are normalised here, on the model's device; floats are taken as normalised already.
+        """
+        return self.head(self.dropout(self.forward_features(x).mean(1)))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (b c t h w) or images (b c h w) to one pooled feature a frame, (b t d)."""
+        t = x.shape[2] if x.ndim == 5 else 1
+        frames = rearrange(x, "b c t h w -> (b t) c h w") if x.ndim == 5 else x
+        vit = self.backbone
+        tokens = vit._pos_embed(vit.patch_embed(self._normalised(frames)))
+        if self.temporal_embedding is not None:
+            tokens = tokens + repeat(self._temporal_embedding(t), "t 1 d -> (b t) 1 d", b=tokens.shape[0] // t)
+        tokens = vit.norm_pre(vit.patch_drop(tokens))
+        for block in vit.blocks:
+            tokens = block(tokens, t)
+        pooled = vit.forward_head(vit.norm(tokens), pre_logits=True)
+        return rearrange(pooled, "(b t) d -> b t d", t=t)
+
+    def _normalised(self, frames: Tensor) -> Tensor:
+        if frames.dtype != torch.uint8:
+            return frames
+        return (frames.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def _temporal_embedding(self, t: int) -> Tensor:
+        """The embedding for t frames, linearly interpolated where the model was built for another number."""
+        embedding = self.temporal_embedding
+        if t == embedding.shape[0]:
+            return embedding
+        return rearrange(F.interpolate(rearrange(embedding, "t 1 d -> 1 d t"), size=t, mode="linear"), "1 d t -> t 1 d")
