@@ -1,0 +1,90 @@
+"""Test a checkpoint, multi-view: python tools/test.py CONFIG --checkpoint FILE [--views 32x3x3] [key=value ...]
+
+Views are frames x clips x crops. Also under torchrun, with the same result. Prints a table and writes results.json
+and predictions.npz (index, label, scores) into run.out_dir.
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from videoadapt import build, cli
+from videoadapt.config import Config, load_config
+from videoadapt.engine import distributed
+from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.engine.evaluate import Predictions
+
+_LONG = 60  # classes; past that the table shows the worst
+
+
+def main() -> None:
+    parser = cli.config_parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--views", help="frames x clips x crops, e.g. 32x3x3; short for test.views=32x3x3")
+    args = parser.parse_args()
+    overrides = [*args.overrides, *([f"test.views={args.views}"] if args.views else [])]
+    config = load_config(args.config, overrides)
+    ranks = distributed.start(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    tensors, about = read_checkpoint(args.checkpoint)
+    model = build.build_model(config.model)
+    build.fill_model(model, tensors, about, args.checkpoint)
+    views = build.test_views(config)
+    loader = build.build_test_loader(config, "test", views, ranks)
+    predictions = build.build_evaluator(config, ranks)(model.to(ranks.device), loader, len(loader.dataset))
+    if ranks.is_main:
+        results = {**predictions.results(), **_provenance(config, str(views), args.checkpoint)}
+        _write(Path(config.run.out_dir), results, predictions)
+        _show(results, about["classes"])
+    distributed.stop()
+
+
+def _provenance(config: Config, views: str, checkpoint: Path) -> dict:
+    packages = ("videoadapt", "torch", "torchvision", "timm", "av", "decord")
+    return {
+        "unit": "percent",
+        "views": views,
+        "fusion": config.test.fusion,
+        "on_bad": config.test.on_bad,
+        "sampling": config.data.sampling,
+        "decoder": config.data.decoder,
+        "dataset": config.data.dataset,
+        "list": config.data.test or config.data.val,
+        "checkpoint": str(checkpoint),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def _write(out_dir: Path, results: dict, predictions: Predictions) -> None:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    unreadable = [{"index": index, "reason": reason} for index, reason in predictions.unreadable.items()]
+    text = json.dumps({**results, "unreadable": unreadable}, indent=2)
+    (out_dir / "results.json").write_text(text + "\n", encoding="utf-8")
+    np.savez_compressed(
+        out_dir / "predictions.npz", index=predictions.index, label=predictions.label, scores=predictions.scores
+    )
+
+
+def _show(results: dict, classes: list[str]) -> None:
+    seen = [row for row in results["per_class"] if row["num_videos"]]
+    rows = seen if len(seen) <= _LONG else sorted(seen, key=lambda row: row["top1"])[:20]
+    if len(rows) < len(seen):
+        print(f"the {len(rows)} worst of {len(seen)} classes (all of them in results.json):")
+    print(
+        cli.table(
+            ["class", "videos", "top-1"], [(classes[r["class"]], r["num_videos"], f"{r['top1']:.2f}") for r in rows]
+        )
+    )
+    print()
+    keys = {"views": "views", "num_videos": "videos", "num_unreadable": "unreadable"}
+    head = [*keys.values(), "top-1", "top-5", "mean class"]
+    accuracies = [f"{results[key]:.2f}" for key in ("top1", "top5", "mean_class_accuracy")]
+    print(cli.table(head, [[*(results[key] for key in keys), *accuracies]]))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,92 @@
+"""Train a model: python tools/train.py CONFIG [key=value ...]
+
+Also under torchrun: torchrun --nproc-per-node N tools/train.py CONFIG [key=value ...]
+Writes into run.out_dir: config.yaml, metrics.jsonl, TensorBoard events, last.safetensors, best.safetensors and
+resume.pt.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+
+from videoadapt import build, cli
+from videoadapt.config import Config, load_config
+from videoadapt.data.views import Views
+from videoadapt.engine import distributed
+from videoadapt.engine.train import STATE, train
+from videoadapt.errors import UserError
+
+
+def main() -> None:
+    args = cli.config_parser(__doc__).parse_args()
+    config = load_config(args.config, args.overrides)
+    ranks = distributed.start(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    torch.manual_seed(config.run.seed)
+    classes = build.class_names(config.data)
+    loader = build.build_train_loader(config, ranks)
+    val_loader = build.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
+    model = build.build_model(config.model).to(ranks.device)
+    optimizer, schedule = build.build_optimization(config, model, len(loader))
+    evaluator = build.build_evaluator(config, ranks)
+    resume = _claim(config, ranks)
+    about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
+    if ranks.is_main:
+        counts = [
+            sum(p.numel() for p in model.parameters() if p.requires_grad),
+            sum(p.numel() for p in model.parameters()),
+        ]
+        print(f"{counts[0]:,} trainable of {counts[1]:,} parameters; {len(loader)} batches an epoch")
+    progress = train(
+        model,
+        loader,
+        optimizer,
+        schedule,
+        recipe=build.build_recipe(config),
+        ranks=ranks,
+        out_dir=Path(config.run.out_dir),
+        evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).results(),
+        about=about,
+        resume=resume,
+    )
+    if ranks.is_main:
+        print(f"best top-1 {progress.best_top1:.2f} % on {config.data.val}; checkpoints in {config.run.out_dir}")
+    distributed.stop()
+
+
+def _claim(config: Config, ranks: distributed.Ranks) -> bool:
+    """Take possession of ``run.out_dir`` on the first rank; whether to resume what is there."""
+    answer: bool | str = False
+    if ranks.is_main:
+        try:
+            answer = _claim_here(config)
+        except (UserError, OSError) as error:
+            answer = str(error)
+    answer = distributed.gather(answer)[0]
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return answer
+
+
+def _claim_here(config: Config) -> bool:
+    out_dir, resume = Path(config.run.out_dir), config.run.resume
+    if resume and (out_dir / STATE).is_file():
+        return True
+    if resume is True:
+        raise UserError(f"{out_dir / STATE}: nothing to resume; run.resume=auto starts anew in that case")
+    if (out_dir / "metrics.jsonl").exists():
+        if not config.run.overwrite:
+            raise UserError(
+                f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true"
+            )
+        shutil.rmtree(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False), encoding="utf-8")
+    return False
+
+
+if __name__ == "__main__":
+    cli.run(main)
