@@ -83,7 +83,7 @@ def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Ma
     if about["fingerprint"] != model.fingerprint:
         raise UserError(
             f"{source}: trained on another backbone, {saved['backbone']} ({saved['pretrained']}) with fingerprint "
-            f"{about['fingerprint'][:12]}; this one has {model.fingerprint[:12]}: set model.backbone and model.pretrained"
+            f"{about['fingerprint'][:12]}; model.backbone and model.pretrained give {model.fingerprint[:12]}"
         )
     classes = model.head.out_features if isinstance(model.head, nn.Linear) else None
     if saved["num_classes"] != classes:

@@ -34,18 +34,19 @@ class KANLinear(nn.Module):
         nn.init.kaiming_uniform_(self.base_weight, a=math.sqrt(5))
         nn.init.kaiming_uniform_(self.spline_scaler, a=math.sqrt(5))
         knots = torch.linspace(-1, 1, self.grid_size + 1)
-        fit = torch.linalg.pinv(spline_basis(knots, self.grid_size, self.spline_order).T)  # (grid+order, grid+1)
+        fit = torch.linalg.pinv(spline_basis(knots, self.grid_size, self.spline_order))  # (grid+1, grid+order)
         noise = torch.empty(*self.base_weight.shape, self.grid_size + 1, device=self.base_weight.device)
         noise.uniform_(-0.05 / self.grid_size, 0.05 / self.grid_size)
-        self.spline_weight.copy_(noise @ fit.T.to(noise.device))
+        self.spline_weight.copy_(noise @ fit.to(noise.device))
 
     def forward(self, x: Tensor) -> Tensor:
         """(... in) to (... out), in the dtype of x."""
         with torch.autocast(x.device.type, enabled=False):
             u = x.float()
-            features = torch.cat([F.silu(u)[None], spline_basis(u, self.grid_size, self.spline_order)])
-            edges = torch.cat([self.base_weight[..., None], self.spline_scaler[..., None] * self.spline_weight], -1)
-            y = torch.einsum("k...p,qpk->...q", features, edges.float())
+            features = torch.cat([F.silu(u).unsqueeze(-2), spline_basis(u, self.grid_size, self.spline_order)], dim=-2)
+            splines = self.spline_scaler.unsqueeze(1) * self.spline_weight.transpose(1, 2)
+            edges = torch.cat([self.base_weight.unsqueeze(1), splines], dim=1)  # (out, 1+grid+order, in)
+            y = F.linear(features.flatten(-2), edges.flatten(1).float())
         return y.to(x.dtype)
 
     def extra_repr(self) -> str:

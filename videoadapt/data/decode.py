@@ -12,6 +12,7 @@ import numpy as np
 from videoadapt.errors import UserError
 
 Backend = Literal["pyav", "decord"]
+_DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}  # FFmpeg's names
 log = logging.getLogger(__name__)
 
 
@@ -25,9 +26,9 @@ def open_video(path: str | os.PathLike, backend: Backend = "pyav") -> "PyavVideo
     ``frames`` keeps order and repeats. Frame i is the i-th displayed frame: discarded pre-roll of edit lists does
     not count, rotation metadata is applied. Open it where it is used: a handle does not survive a fork.
 
-    decord hangs for ever on some trimmed files and miscounts AVI with B-frames, so it only gets files whose every
-    frame has a time and on whose length it agrees with the container's packets; the others go to PyAV, and the log
-    says so.
+    decord hangs for ever on some trimmed files and miscounts others (AVI with B-frames, transport streams), so it
+    only gets MP4, Matroska, WebM and AVI files whose every frame has a time and on whose length it agrees with the
+    container's packets; the others go to PyAV, and the log says so.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,6 +44,7 @@ class PyavVideo:
     """PyAV with an index of its own: one pass over the packets finds every frame without decoding any.
 
     ``timed`` tells whether every frame has a display time; if not, frames are counted from the start of the file.
+    ``container`` is FFmpeg's name of the format.
     """
 
     backend = "pyav"
@@ -71,7 +73,8 @@ class PyavVideo:
         self._start = min((p.dts for p in packets if p.dts is not None), default=0)
         times = sorted({p.pts for p in shown if p.pts is not None})
         # AVI has no display times: with B-frames, FFmpeg's guesses are wrong.
-        guessed = self._container.format.name == "avi" and self._stream.codec_context.has_b_frames
+        self.container = self._container.format.name
+        guessed = self.container == "avi" and self._stream.codec_context.has_b_frames
         self.timed = len(times) == len(shown) and not guessed
         self._number = {time: number for number, time in enumerate(times)} if self.timed else {}
         self._keys = [(self._number[p.pts], p.pts) for p in shown if p.is_keyframe] if self.timed else []
@@ -158,7 +161,7 @@ def _open_decord(path: Path) -> "DecordVideo | PyavVideo":
     except RuntimeError as error:
         log.warning("%s: read with pyav, decord cannot open it (%s)", path, _reason(error))
         return video
-    if len(reader) != video.num_frames or not video.timed:
+    if len(reader) != video.num_frames or not video.timed or video.container not in _DECORD_CONTAINERS:
         log.warning("%s: read with pyav, decord would miscount its %d frames", path, video.num_frames)
         return video
     with video:

@@ -22,7 +22,8 @@ CLASSES = (
     "grow", "shrink", "turn counter-clockwise", "turn clockwise",
 )  # fmt: skip
 FRAMES, SIDE, FPS = 24, 72, 12
-_TINTS = torch.tensor([[0.75, 0.35, 0.3], [0.3, 0.65, 0.35], [0.3, 0.4, 0.75], [0.7, 0.6, 0.25]])
+_DECOYS = 2
+_WARM, _COLD = sprites.COLOURS[[0, 3, 5, 6]], sprites.COLOURS[[1, 2, 4]]
 _HELD_OUT_SHAPES, _HELD_OUT_DIGITS = 12, 7  # validation shows shapes 12-15 and digits 7-9
 
 
@@ -44,20 +45,29 @@ def write_motion_videos(root: Path, train_per_class: int, val_per_class: int, se
 
 
 def motion_clip(label: int, masks: Tensor, generator: Generator) -> np.ndarray:
-    """One clip of a class, (24 72 72 3) uint8: a forward trajectory of the class's pair, reversed for odd labels."""
+    """One clip of a class, (24 72 72 3) uint8: a forward trajectory of the class's pair, reversed for odd labels.
+
+    The pair's warm-coloured sprite moves over sprites of cold colours, each making a motion of the same pair in
+    either direction.
+    """
     pair, backwards = divmod(label, 2)
-    background = _background(pair, generator)
-    decoy = _paint(masks, generator)
-    decoy[:, :3] = decoy[:, :3].mean(1, keepdim=True)  # grey
-    frames = sprites.draw(decoy, _wander(generator), background)
-    frames = sprites.draw(_paint(masks, generator), _trajectory(pair, generator), frames)
+    frames = _background(generator)
+    for _ in range(_DECOYS):
+        poses = _trajectory(pair, generator) * torch.tensor([1.2, 1.2, 0.85, 1.0])
+        poses[:, :2] += 0.5 * (2 * torch.rand(2, generator=generator) - 1)
+        poses = poses.flip(0) if torch.rand((), generator=generator) < 0.5 else poses
+        frames = sprites.draw(_paint(masks, _COLD, generator), poses, frames)
+    frames = sprites.draw(_paint(masks, _WARM[pair : pair + 1], generator), _trajectory(pair, generator), frames)
     frames = frames.flip(0) if backwards else frames
     return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str = "libx264", **options: str) -> None:
-    """Encode rgb frames (h w 3) uint8 as yuv420p into the container that the suffix names."""
-    options = options or {"crf": "18", "preset": "veryfast"}
+    """Encode rgb frames (h w 3) uint8 as yuv420p into the container that the suffix names.
+
+    The default is a constant quantiser: x264's rate control does not give the same bytes every time.
+    """
+    options = options or {"qp": "20", "preset": "veryfast"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
@@ -79,9 +89,9 @@ def _uniform(low: float, high: float, generator: Generator) -> float:
     return low + (high - low) * torch.rand((), generator=generator).item()
 
 
-def _paint(masks: Tensor, generator: Generator) -> Tensor:
+def _paint(masks: Tensor, colours: Tensor, generator: Generator) -> Tensor:
     mask = masks[torch.randint(len(masks), (1,), generator=generator)]
-    colour = sprites.COLOURS[torch.randint(len(sprites.COLOURS), (1,), generator=generator)]
+    colour = colours[torch.randint(len(colours), (1,), generator=generator)]
     paint = sprites.textures(mask, colour, torch.rand(1, generator=generator) < 0.5)
     return paint.expand(FRAMES, -1, -1, -1).clone()
 
@@ -94,35 +104,24 @@ def _trajectory(pair: int, generator: Generator) -> Tensor:
     start = 2 * torch.rand(4, generator=generator) - 1
     poses = torch.stack(
         [
-            0.25 * start[0] + 0.2 * drift[0] * ramp,
-            0.25 * start[1] + 0.2 * drift[1] * ramp,
-            torch.log(0.42 * 1.2 ** start[2] * 1.15 ** (drift[2] * ramp)),
-            0.4 * start[3] + 0.4 * drift[3] * ramp,
+            0.4 * start[0] + 0.3 * drift[0] * ramp,
+            0.4 * start[1] + 0.3 * drift[1] * ramp,
+            torch.log(0.42 * 1.3 ** start[2] * 1.15 ** (drift[2] * ramp)),
+            0.55 * start[3] + 0.4 * drift[3] * ramp,
         ],
         dim=1,
     )
-    reach = (_uniform(0.7, 1.1, generator), _uniform(0.7, 1.1, generator))
-    reach += (math.log(_uniform(1.9, 2.6, generator)), math.radians(_uniform(140, 230, generator)))
+    reach = (_uniform(0.6, 0.95, generator), _uniform(0.6, 0.95, generator))
+    reach += (math.log(_uniform(1.8, 2.4, generator)), math.radians(_uniform(120, 200, generator)))
     poses[:, pair] += reach[pair] * eased
     poses[:, 2] = poses[:, 2].exp()
     return poses
 
 
-def _wander(generator: Generator) -> Tensor:
-    """Poses (24 4) of a smaller thing that crosses the scene in a random direction."""
-    ramp = torch.linspace(-0.5, 0.5, FRAMES)[:, None]
-    centre, travel = (torch.rand(2, 4, generator=generator) * 2 - 1).unbind(0)
-    middle = torch.tensor([0.6, 0.6, 0.0, math.pi]) * centre
-    poses = middle + torch.tensor([1.0, 1.0, 0.0, 2.0]) * travel * ramp
-    poses[:, 2] = 0.22
-    return poses
-
-
-def _background(pair: int, generator: Generator) -> Tensor:
-    """A tinted canvas that a camera pans over, (24 3 72 72)."""
+def _background(generator: Generator) -> Tensor:
+    """A cluttered canvas that a camera pans over, (24 3 72 72)."""
     canvas = sprites.canvases(1, 2 * SIDE, generator)
     canvas = 0.5 + 0.75 * (canvas - 0.5)
-    canvas = 0.4 * canvas + 0.6 * _TINTS[pair][:, None, None]
     start, stop = (torch.rand(2, 2, generator=generator) * 0.4 - 0.2).unbind(0)
     path = torch.lerp(start, stop, torch.linspace(0, 1, FRAMES)[:, None])
     window = torch.eye(2) * 0.5

@@ -50,7 +50,7 @@ def load_trainable(model: nn.Module, tensors: Mapping[str, Tensor], source: str 
     for problem, keys in (
         ("has no weights for", [key for key in wanted if key not in tensors]),
         ("holds weights the model has no place for:", [key for key in tensors if key not in wanted]),
-        ("has other shapes for", [key for key in wanted if tensors[key].shape != wanted[key].shape]),
+        ("has other shapes for", [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]),
     ):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""

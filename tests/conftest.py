@@ -1,0 +1,118 @@
+"""Small models and small videos, made on the spot."""
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from videoadapt.config import ModelConfig
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch.set_num_threads(2)
+GOLDEN = Path(__file__).parent / "golden"
+TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
+
+
+def tiny(**changes) -> ModelConfig:
+    """A CLIP-shaped ViT of width 64 on 32x32 images, random weights (the same every time)."""
+    model = {
+        "backbone": "vit_base_patch16_clip_quickgelu_224",
+        "pretrained": "none",
+        "backbone_options": TINY,
+        "num_frames": 4,
+        "num_classes": 5,
+    }
+    return ModelConfig.model_validate({**model, **changes})
+
+
+def perturb(model: torch.nn.Module, seed: int = 1) -> None:
+    """Move every trainable parameter away from its start."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+
+def numbered_frames(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    """Frames that show their own number in binary: eight columns, white above for 1 and below for 0."""
+    frames = np.zeros((count, height, width, 3), np.uint8)
+    column = width // 8
+    for number, bit in np.ndindex(count, 8):
+        rows = slice(None, height // 2) if number >> bit & 1 else slice(height // 2, None)
+        frames[number, rows, bit * column : (bit + 1) * column] = 255
+    return list(frames)
+
+
+def read_number(frame: np.ndarray) -> int:
+    """The number a frame shows."""
+    column = frame.shape[1] // 8
+    top = frame[: frame.shape[0] // 2]
+    return sum(int(top[:, bit * column : (bit + 1) * column].mean() > 127) << bit for bit in range(8))
+
+
+def encode(
+    path: Path, frames: list[np.ndarray], codec: str, *, b_frames: int = 0, gop: int = 12, **options: str
+) -> Path:
+    """Write a real video file."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = options.get("pix_fmt", "yuv420p")
+        stream.codec_context.gop_size = gop
+        stream.codec_context.max_b_frames = b_frames
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def video_set(tmp_path_factory) -> Path:
+    """Twelve short H.264 files of three colours, with lists and class names: a problem any model can learn."""
+    root = tmp_path_factory.mktemp("videos set")  # with a space on purpose
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        frames = rng.integers(0, 60, (10, 40, 48, 3), dtype=np.uint8)
+        frames[..., number % 3] += 180
+        name = f"-clip #{number}.mp4"
+        encode(root / name, list(frames), "libx264", preset="ultrafast")
+        rows.append((name, number % 3))
+    for split, part in (("train", rows), ("val", rows[:5])):
+        lines = ["path,label", *(f"{name},{label}" for name, label in part)]
+        (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    (root / "classes.txt").write_text("red\ngreen thing\nblue\n")
+    return root
+
+
+@pytest.fixture
+def config_file(video_set, tmp_path) -> Path:
+    """A complete config for ``video_set`` and a tiny model with all three LoKi places."""
+    path = tmp_path / "config.yaml"
+    path.write_text(f"""
+model:
+  backbone: vit_base_patch16_clip_quickgelu_224
+  pretrained: none
+  backbone_options: {{embed_dim: 64, depth: 2, num_heads: 4, patch_size: 8, img_size: 32}}
+  num_frames: 4
+  slots:
+    time_out: {{kind: loki, widths: [4, 9, 4]}}
+    space_out: {{kind: loki, widths: [4, 9, 4]}}
+    mlp_side: {{kind: loki, widths: [4, 9, 4]}}
+  unfreeze: [norm]
+data:
+  train: {video_set}/train.csv
+  val: {video_set}/val.csv
+  classes: {video_set}/classes.txt
+  root: {video_set}
+  num_classes: 3
+  sampling: segment
+  workers: 0
+optim: {{epochs: 2, batch_size: 4, lr: 5e-3}}
+run: {{out_dir: {tmp_path}/run, log_every: 1}}
+""")
+    return path

@@ -1,0 +1,186 @@
+"""Laws that every catalogue entry obeys in every place it may take, and parity with the reference formulas."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN, perturb, tiny
+from torch import nn
+
+from videoadapt.adapters import SLOTS, TUNERS, KANLinear, KarstLinear
+from videoadapt.adapters.attach import merge_linears
+from videoadapt.adapters.splines import recursive_basis, spline_basis
+from videoadapt.build import build_model
+from videoadapt.engine.checkpoint import load_trainable, read_checkpoint, save_checkpoint, trainable_tensors
+from videoadapt.models.block import SITES
+from videoadapt.models.block import SLOTS as PLACES
+
+SLOT_OPTIONS = {
+    "adapter": [{"widths": [8]}, {"widths": [8, 6], "scale": 0.5}],
+    "kan": [{"widths": [3]}, {"widths": [3], "spline_order": 2}],
+    "loki": [{"widths": [4, 9, 4]}, {"widths": [4, 9, 9, 4], "scale": 2.0}, {"widths": [4, 6], "grid_size": 3}],
+}
+TUNER_OPTIONS = {
+    "lora": [{}, {"rank": 2, "alpha": 8.0}],
+    "karst": [{"m": 4, "rank": 2}, {"rst": "channel"}, {"rst": "scalar", "kernels": 1}],
+}
+STARTS_AT_ZERO = {"lora": {}, "karst": {"rst": "channel"}}  # options of a tuner that may open the time branch alone
+
+
+def _cases():
+    """Every entry in every place: the model section it makes, and whether the result is all linears."""
+    for kind, variants in SLOT_OPTIONS.items():
+        for number, options in enumerate(variants):
+            for slot in PLACES:
+                slots = {slot: {"kind": kind, **options}}
+                if slot == "time_in":  # needs a branch to stand in
+                    slots["time_out"] = {"kind": "adapter", "widths": [4]}
+                yield pytest.param({"slots": slots}, id=f"{kind}{number}-{slot}")
+    for kind, variants in TUNER_OPTIONS.items():
+        for number, options in enumerate(variants):
+            for site in SITES:
+                view, name = site.split(".")
+                linears = {view: {name: {"kind": kind, **options}}}
+                if view == "time":
+                    alone = {"linears": {"time": {"proj": {"kind": kind, **STARTS_AT_ZERO[kind]}, **linears["time"]}}}
+                    beside = {"linears": linears, "slots": {"time_out": {"kind": "adapter", "widths": [4]}}}
+                    if name == "qkv" or options.get("rst", "none") != "none" or kind == "lora":
+                        yield pytest.param(alone, id=f"{kind}{number}-{site}-alone")
+                    yield pytest.param(beside, id=f"{kind}{number}-{site}")
+                else:
+                    yield pytest.param({"linears": linears}, id=f"{kind}{number}-{site}")
+
+
+CASES = list(_cases())
+
+
+def test_the_table_covers_the_catalogue():
+    assert SLOT_OPTIONS.keys() == SLOTS.keys()
+    assert TUNER_OPTIONS.keys() == TUNERS.keys()
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("order", ["time_first", "space_first"])
+@pytest.mark.parametrize("section", CASES)
+def test_a_fresh_model_equals_the_frozen_one(section, order, clips):
+    frozen, fresh = build_model(tiny()).eval(), build_model(tiny(order=order, **section)).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.forward_features(clips), frozen.forward_features(clips), rtol=0, atol=1e-6)
+        image = clips[:, :, 0]
+        torch.testing.assert_close(fresh.forward_features(image), frozen.forward_features(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("section", CASES)
+def test_only_what_was_added_learns(section, clips):
+    model = build_model(tiny(**section))
+    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    before = {name: p.clone() for name, p in frozen.items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
+    for _ in range(3):  # what lies behind a zero gets its first gradient in the second or third step
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(clips), torch.tensor([0, 3])).backward()
+        optimizer.step()
+    assert all(p.grad is None for p in frozen.values())
+    assert all(torch.equal(frozen[name], before[name]) for name in frozen)
+    asleep = [name for name, p in model.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
+    assert asleep == []
+
+
+@pytest.mark.parametrize("section", CASES)
+def test_a_checkpoint_of_the_trainables_rebuilds_the_model(section, clips, tmp_path):
+    model = build_model(tiny(**section)).eval()
+    perturb(model)
+    save_checkpoint(tmp_path / "c.safetensors", trainable_tensors(model), {"classes": ["a"]})
+    again = build_model(tiny(**section)).eval()
+    tensors, about = read_checkpoint(tmp_path / "c.safetensors")
+    assert about == {"classes": ["a"]}
+    load_trainable(again, tensors, "c")
+    with torch.no_grad():
+        assert torch.equal(again(clips), model(clips))
+        assert not torch.equal(model(clips), build_model(tiny(**section)).eval()(clips))
+
+
+@pytest.mark.parametrize("section", [case for case in CASES if "linears" in case.values[0]])
+def test_merged_equals_unmerged(section, clips):
+    model = build_model(tiny(**section)).eval().double()
+    perturb(model)
+    with torch.no_grad():
+        before = model(clips.double())
+        merge_linears(model)
+        torch.testing.assert_close(model(clips.double()), before, rtol=0, atol=1e-10)
+        single = model.float()
+        torch.testing.assert_close(single(clips).double(), before, rtol=0, atol=1e-5)
+    assert not any(type(module) in TUNERS.values() for module in model.modules())
+
+
+@pytest.mark.parametrize("kind", SLOTS)
+def test_slots_run_in_bf16_autocast(kind, clips):
+    section = {
+        "slots": {slot: {"kind": kind, **SLOT_OPTIONS[kind][0]} for slot in ("time_out", "space_out", "mlp_side")}
+    }
+    model = build_model(tiny(**section))
+    perturb(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(clips)
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), model(clips), rtol=0.1, atol=0.1)
+
+
+# --- formulas
+
+
+@pytest.mark.parametrize(("part", "size"), [("a", (16, 33)), ("b", (33, 16))])
+def test_kan_linear_equals_efficient_kan(part, size):
+    golden = {k[2:]: torch.from_numpy(v) for k, v in np.load(GOLDEN / "kan_linear.npz").items() if k.startswith(part)}
+    layer = KANLinear(*size)
+    names = {"base_weight": "base", "spline_weight": "spline", "spline_scaler": "scaler"}
+    layer.load_state_dict({name: golden[short] for name, short in names.items()})
+    x = golden["x"].requires_grad_()
+    y = layer(x)
+    y.backward(golden["g"])
+    torch.testing.assert_close(y, golden["y"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(x.grad, golden["dx"], rtol=1e-5, atol=1e-5)
+    for name, short in names.items():
+        torch.testing.assert_close(getattr(layer, name).grad, golden["d" + short], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["qkv", "fc1"])
+def test_karst_delta_equals_the_sum_of_kronecker_products(name):
+    golden = np.load(GOLDEN / "karst_delta.npz")
+    delta, c, a, b = (torch.from_numpy(golden[f"{name}_{part}"]) for part in ("delta", "C", "A", "B"))
+    layer = KarstLinear(nn.Linear(64, delta.shape[0]), m=8, kernels=2, rank=4)
+    layer.load_state_dict({"C": c, "A": a, "B": b}, strict=False)
+    torch.testing.assert_close(layer.delta_weight(), delta, rtol=0, atol=1e-6)
+    whole = torch.cat([sum(torch.kron(c[i], a[i, part].T @ b[i].T) for i in range(2)) for part in range(a.shape[1])])
+    torch.testing.assert_close(layer.delta_weight(), whole, rtol=0, atol=1e-6)
+    x = torch.randn(3, 7, 64)
+    torch.testing.assert_close(layer(x), layer.base(x) + x @ delta.T, rtol=1e-5, atol=1e-5)
+
+
+def test_karst_training_never_builds_the_weight_delta():
+    layer = KarstLinear(nn.Linear(64, 256), rank=4)
+    sizes = []
+    pack = lambda tensor: sizes.append(tensor.numel()) or tensor  # noqa: E731
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(torch.randn(2, 64)).sum().backward()
+    assert max(sizes) < 64 * 256
+
+
+def test_the_closed_form_of_the_splines_equals_the_recursion():
+    x = torch.linspace(-4, 4, 1001, dtype=torch.float64)[None].requires_grad_()
+    closed, recursive = spline_basis(x, 5, 3), recursive_basis((x + 1) * 2.5, 5, 3)
+    torch.testing.assert_close(closed, recursive, rtol=0, atol=1e-12)
+    weights = torch.randn(closed.shape, dtype=torch.float64)
+    grads = [torch.autograd.grad((basis * weights).sum(), x)[0] for basis in (closed, recursive)]
+    torch.testing.assert_close(*grads, rtol=0, atol=1e-11)
+    inside = closed[..., (x[0].detach() >= -1) & (x[0].detach() <= 1)]
+    torch.testing.assert_close(inside.sum(-2), torch.ones_like(inside[..., 0, :]))
+    assert closed[..., x[0].detach().abs() > 2.2].abs().max() == 0
+
+
+def test_the_splines_pass_gradcheck():
+    x = (torch.rand(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5 - 2.5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: spline_basis(x, 5, 3), x)

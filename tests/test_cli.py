@@ -1,0 +1,319 @@
+"""Whole commands on generated videos: train, test, resume, torchrun, and one line for every mistake."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import videoadapt
+from videoadapt.errors import UserError
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run a program of tools/ in this process: (exit code, stdout, stderr)."""
+
+    def call(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(TOOLS / name), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(video_set, tmp_path_factory):
+    """A run made by the real program in a real process; its config and folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = _write_config(folder, video_set)
+    command = [sys.executable, TOOLS / "train.py", config, "optim.epochs=6"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return config, folder / "run"
+
+
+def _write_config(folder: Path, video_set: Path) -> Path:
+    spec = {"kind": "loki", "widths": [4, 9, 4]}
+    config = {
+        "model": {
+            "backbone": "vit_base_patch16_clip_quickgelu_224",
+            "pretrained": "none",
+            "backbone_options": {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32},
+            "num_frames": 4,
+            "slots": {"time_out": spec, "space_out": spec, "mlp_side": spec},
+            "unfreeze": ["norm"],
+        },
+        "data": {
+            "train": str(video_set / "train.csv"),
+            "val": str(video_set / "val.csv"),
+            "classes": str(video_set / "classes.txt"),
+            "root": str(video_set),
+            "num_classes": 3,
+            "sampling": "segment",
+            "workers": 0,
+        },
+        "optim": {"epochs": 2, "batch_size": 4, "lr": 1e-2},
+        "run": {"out_dir": str(folder / "run"), "log_every": 1},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder / "config.yaml"
+
+
+@pytest.fixture
+def config(tmp_path, video_set):
+    return _write_config(tmp_path, video_set)
+
+
+def test_training_learns_and_leaves_what_the_contract_says(trained):
+    _, run = trained
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 19))
+    assert all(line.keys() >= {"step", "epoch", "loss", "lr"} for line in lines)
+    assert [line["epoch"] for line in lines if "top1" in line] == [1, 2, 3, 4, 5, 6]
+    assert np.mean([line["loss"] for line in lines[-3:]]) < 0.7 * lines[0]["loss"]
+    assert lines[-1]["top1"] == 100
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"config.yaml", "metrics.jsonl", "last.safetensors", "best.safetensors", "resume.pt"}
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert (run / "last.safetensors").stat().st_size < 100_000
+
+
+def test_testing_writes_results_that_can_be_recomputed(trained, tool, tmp_path):
+    config, run = trained
+    arguments = ["--checkpoint", run / "last.safetensors", "--views", "4x2x3", f"run.out_dir={tmp_path}"]
+    code, out, _ = tool("test.py", config, *arguments)
+    assert code == 0
+    assert "| green thing |      2 | 100.00 |" in out and "4x2x3" in out
+    results = json.loads((tmp_path / "results.json").read_text())
+    stored = np.load(tmp_path / "predictions.npz")
+    assert stored["index"].tolist() == list(range(5)) and stored["label"].tolist() == [0, 1, 2, 0, 1]
+    assert stored["scores"].shape == (5, 3)
+    np.testing.assert_allclose(stored["scores"].sum(1), 1, rtol=1e-5)
+    top1 = 100 * (stored["scores"].argmax(1) == stored["label"]).mean()
+    assert results["top1"] == top1 == 100 and results["views"] == "4x2x3" and results["num_videos"] == 5
+    assert results["versions"]["torch"] == torch.__version__
+    assert results["mean_class_accuracy"] == 100 and results["decoder"] == "pyav"
+
+
+def test_decord_gives_the_same_result(trained, tool, tmp_path):
+    config, run = trained
+    scores = []
+    for decoder in ("pyav", "decord"):
+        override = [f"data.decoder={decoder}", f"run.out_dir={tmp_path / decoder}", "data.workers=1"]
+        assert tool("test.py", config, "--checkpoint", run / "last.safetensors", *override)[0] == 0
+        scores.append(np.load(tmp_path / decoder / "predictions.npz")["scores"])
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_checkpoint_opens_without_its_yaml(trained):
+    _, run = trained
+    model = videoadapt.load_checkpoint(run / "best.safetensors")
+    assert not model.training and model.classes == ["red", "green thing", "blue"]
+    assert model.config.model.num_frames == 4
+    clip = torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8)
+    clip[:, 1] = 200
+    with torch.no_grad():
+        assert model(clip).argmax() == 1
+
+
+def test_training_validation_equals_testing(trained, tool, tmp_path):
+    config, run = trained
+    code, _, _ = tool("test.py", config, "--checkpoint", run / "last.safetensors", f"run.out_dir={tmp_path}")
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert code == 0 and results["top1"] == last["top1"] and results["top5"] == last["top5"]
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(config, tool, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    extra = ["model.dropout=0.3", "model.drop_path=0.2", "optim.accumulate=2", "optim.label_smoothing=0.1"]
+    assert tool("train.py", config, *extra, "optim.epochs=3", f"run.out_dir={whole}")[0] == 0
+    schedule = _interrupt_after_first_epoch()
+    with schedule:
+        assert tool("train.py", config, *extra, "optim.epochs=3", f"run.out_dir={parts}")[0] == 130
+    assert tool("train.py", config, *extra, "optim.epochs=3", f"run.out_dir={parts}", "run.resume=auto")[0] == 0
+    assert (whole / "last.safetensors").read_bytes()[-4000:] == (parts / "last.safetensors").read_bytes()[-4000:]
+    strip = lambda run: [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]  # noqa: E731
+    assert strip(whole) == strip(parts)
+
+
+def _interrupt_after_first_epoch():
+    """A patch under which the program is interrupted as the second epoch begins."""
+    from unittest import mock
+
+    from videoadapt.engine import train
+
+    save = train._save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    return mock.patch.object(train, "_save", save_and_stop)
+
+
+def test_bf16_and_image_models_train(config, tool, tmp_path):
+    assert tool("train.py", config, "optim.epochs=1", "run.precision=bf16", f"run.out_dir={tmp_path / 'a'}")[0] == 0
+    images = ["model.num_frames=null", "model.slots={space_out: {kind: kan, widths: [3]}}", "data.sampling=segment"]
+    assert tool("train.py", config, "optim.epochs=1", *images, f"run.out_dir={tmp_path / 'b'}")[0] == 0
+
+
+def test_two_ranks_train_and_test_like_one(config, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(*command):
+        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
+        assert result.returncode == 0, result.stderr
+        return result
+
+    run(*torchrun, TOOLS / "train.py", config, "optim.batch_size=2", "run.device=cpu")
+    checkpoint = tmp_path / "run" / "last.safetensors"
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    stored, results = [], []
+    for name, launcher in (("one", [sys.executable]), ("two", torchrun)):
+        out = tmp_path / name
+        run(*launcher, TOOLS / "test.py", config, "--checkpoint", checkpoint, f"run.out_dir={out}", "test.views=4x2x3")
+        stored.append(np.load(out / "predictions.npz"))
+        results.append(json.loads((out / "results.json").read_text()))
+    assert results[0] == results[1]
+    for key in ("index", "label"):
+        np.testing.assert_array_equal(stored[0][key], stored[1][key])
+    np.testing.assert_allclose(stored[0]["scores"], stored[1]["scores"], rtol=0, atol=1e-6)
+
+
+# --- mistakes
+
+
+def _list(tmp_path, text):
+    (tmp_path / "bad.csv").write_text(text)
+    return tmp_path / "bad.csv"
+
+
+TRAIN_MISTAKES = {
+    "unknown key": (lambda t: ["optim.epoch=3"], r"config.yaml: optim: unknown key 'epoch'; did you mean 'epochs'?"),
+    "wrong type": (lambda t: ["optim.lr=fast"], "optim.lr: input should be a valid number, got 'fast'"),
+    "missing list": (lambda t: [f"data.train={t / 'no.csv'}"], "no.csv: cannot read the list file"),
+    "no list": (lambda t: ["data.train=null"], "data.train: is missing"),
+    "no label": (lambda t: [f"data.train={_list(t, 'a.mp4')}"], "bad.csv:1: no integer label at the end of 'a.mp4'"),
+    "label too high": (lambda t: [f"data.val={_list(t, 'a.mp4 3')}"], "label 3 of 'a.mp4' is out of range"),
+    "missing video": (lambda t: [f"data.train={_list(t, 'gone.mp4 1')}"], "1 of 1 videos are missing below"),
+    "too few videos": (lambda t: ["optim.batch_size=64"], "12 videos are fewer than one global batch of 64"),
+    "device": (lambda t: ["run.device=tpu9"], "run.device: no device 'tpu9'"),
+    "no gpu": (lambda t: ["run.device=cuda"], "run.device: 'cuda' asked for, but torch sees no GPU"),
+    "fp16 on cpu": (lambda t: ["run.precision=fp16", "run.device=cpu"], "fp16 trains on CUDA alone"),
+    "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
+    "class names": (lambda t: [f"data.classes={_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
+    "weights": (lambda t: ["model.pretrained=/no/weights.pt"], "no such weight file"),
+}
+
+
+@pytest.mark.parametrize("name", TRAIN_MISTAKES)
+def test_a_training_mistake_is_one_line_and_code_2(name, config, tool, tmp_path):
+    if name == "no gpu" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    overrides, message = TRAIN_MISTAKES[name]
+    code, _, err = tool("train.py", config, *overrides(tmp_path))
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(trained, tool):
+    config, run = trained
+    before = (run / "metrics.jsonl").read_bytes()
+    code, _, err = tool("train.py", config)
+    assert code == 2 and "holds a run" in err and err.count("\n") == 1
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path, video_set):
+    names = [line.split(",")[0] for line in (video_set / "train.csv").read_text().splitlines()[1:]]
+    (tmp_path / "broken.mp4").write_text("no video")
+    lines = [f"{tmp_path / 'broken.mp4'} 0", *(f"{name} 1" for name in names)]
+    train = f"data.train={_list(tmp_path, chr(10).join(lines))}"
+    code, _, err = tool("train.py", config, train, "optim.epochs=5", "run.overwrite=true")
+    assert code == 2 and "1 of 13 training videos are unreadable" in err and "broken.mp4" in err
+    code, _, err = tool("train.py", config, train, "data.max_bad_share=0.1", "run.overwrite=true")
+    assert code == 0
+
+
+@pytest.fixture
+def with_broken_video(tmp_path, video_set):
+    (tmp_path / "broken.mp4").write_text("no video")
+    first = (video_set / "val.csv").read_text().splitlines()[1]
+    return f"data.val={_list(tmp_path, f'{first}{chr(10)}{tmp_path}/broken.mp4,0')}"
+
+
+def test_an_unreadable_test_video_is_an_error_by_name(trained, tool, with_broken_video, tmp_path):
+    config, run = trained
+    arguments = [config, "--checkpoint", run / "last.safetensors", with_broken_video, f"run.out_dir={tmp_path / 'o'}"]
+    code, _, err = tool("test.py", *arguments)
+    assert code == 2 and "broken.mp4: not a readable video" in err and err.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(("policy", "videos", "top1"), [("count_wrong", 2, 50.0), ("skip", 1, 100.0)])
+def test_policies_for_unreadable_test_videos_are_reported(
+    trained, tool, with_broken_video, tmp_path, policy, videos, top1
+):
+    config, run = trained
+    arguments = [config, "--checkpoint", run / "last.safetensors", with_broken_video, f"run.out_dir={tmp_path}"]
+    code, _, _ = tool("test.py", *arguments, f"test.on_bad={policy}")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert code == 0 and results["num_videos"] == videos and results["top1"] == top1
+    assert results["num_unreadable"] == 1 and "broken.mp4" in results["unreadable"][0]["reason"]
+
+
+TEST_MISTAKES = {
+    "another backbone": (["model.backbone_options.depth=3"], "trained on another backbone"),
+    "other classes": (
+        ["data.num_classes=4", "data.classes=null"],
+        "trained for 3 classes, data.num_classes asks for 4",
+    ),
+    "other slots": (["model.slots.mlp_side=null"], "holds weights the model has no place for"),
+    "other widths": (["model.slots.mlp_side.widths=[4, 8, 4]"], "has other shapes for"),
+    "views": (["test.views=4x2"], "test.views: views are frames x clips x crops"),
+    "resize": (["data.resize=16"], "data.resize: 16 is below the model's image size 32"),
+}
+
+
+@pytest.mark.parametrize("name", TEST_MISTAKES)
+def test_a_mismatched_checkpoint_is_one_line_and_code_2(name, trained, tool):
+    config, run = trained
+    overrides, message = TEST_MISTAKES[name]
+    code, _, err = tool("test.py", config, "--checkpoint", run / "last.safetensors", *overrides)
+    assert code == 2 and message in err and err.count("\n") == 1
+
+
+def test_a_moved_backbone_file_has_a_remedy(tmp_path):
+    from conftest import TINY, tiny
+
+    from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
+    from videoadapt.models.backbone import load_backbone
+
+    weights = tmp_path / "w.pt"
+    torch.save(load_backbone(tiny().backbone, "none", options=TINY).state_dict(), weights)
+    section = tiny(pretrained=str(weights))
+    model = videoadapt.build_model(section)
+    config = {"model": section.model_dump(), "data": {"num_classes": 5}}
+    about = {"config": config, "classes": list("abcde"), "fingerprint": model.fingerprint}
+    save_checkpoint(tmp_path / "c.safetensors", trainable_tensors(model), about)
+    weights.rename(tmp_path / "moved.pt")
+    with pytest.raises(UserError, match=r"w.pt: no such weight file"):
+        videoadapt.load_checkpoint(tmp_path / "c.safetensors")
+    videoadapt.load_checkpoint(tmp_path / "c.safetensors", pretrained=str(tmp_path / "moved.pt"))

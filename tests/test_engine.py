@@ -1,0 +1,194 @@
+"""Metrics, multi-view scoring, checkpoints and the training step, on small numbers."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from videoadapt.data.datasets import Sample
+from videoadapt.engine import metrics
+from videoadapt.engine.checkpoint import load_trainable, read_checkpoint, save_checkpoint, save_state
+from videoadapt.engine.evaluate import Evaluator
+from videoadapt.engine.optim import build_optimizer, build_schedule
+from videoadapt.engine.precision import grad_scaler
+from videoadapt.engine.train import Recipe, train_step
+from videoadapt.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def test_accuracies_by_hand():
+    label = np.array([0, 0, 1, 2])
+    scores = np.array([[3, 1, 0], [1, 3, 0], [0, 2, 1], [np.nan, np.nan, np.nan]])
+    summary = metrics.summary(label, scores)
+    assert summary["top1"] == 50 and summary["top5"] == 100 and summary["num_videos"] == 4
+    assert summary["mean_class_accuracy"] == pytest.approx((50 + 100 + 0) / 3)
+    assert [row["top1"] for row in summary["per_class"]] == [50, 100, 0]
+    assert metrics.top_k_accuracy(label, scores, 2) == 75
+    assert metrics.per_class_accuracy(label[:2], scores[:2])[1] == {"class": 1, "num_videos": 0, "top1": None}
+
+
+class Sums(nn.Module):
+    """Logits that depend on each view alone: its mean in class 1, zero elsewhere."""
+
+    def forward(self, x):
+        means = x.float().mean((1, 2, 3, 4))
+        return torch.stack([torch.zeros_like(means), means, torch.zeros_like(means)], 1)
+
+
+def _samples(counts, bad=()):
+    generator = torch.Generator().manual_seed(0)
+    for index, count in enumerate(counts):
+        views = torch.randint(0, 5, (count, 3, 2, 4, 4), generator=generator, dtype=torch.uint8)
+        yield Sample(index, index % 3, None, ("x.mp4: broken",)) if index in bad else Sample(index, index % 3, views)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+@pytest.mark.parametrize("fusion", ["softmax", "logits"])
+def test_views_are_fused_per_video_whatever_the_batch(batch_size, fusion):
+    counts = [3, 1, 4, 2, 6]
+    result = Evaluator(CPU, fusion=fusion, batch_size=batch_size)(Sums(), _samples(counts), 5)
+    for sample in _samples(counts):
+        logits = Sums()(sample.views)
+        expected = (logits.softmax(1) if fusion == "softmax" else logits).mean(0)
+        np.testing.assert_allclose(result.scores[sample.index], expected, rtol=1e-6)
+    assert result.index.tolist() == [0, 1, 2, 3, 4] and result.label.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_the_same_view_twice_is_one_view_and_clips_may_swap():
+    views = torch.randint(0, 5, (2, 3, 2, 4, 4), dtype=torch.uint8)
+    score = lambda v: Evaluator(CPU)(Sums(), [Sample(0, 1, v)], 1).scores  # noqa: E731
+    np.testing.assert_allclose(score(views[:1]), score(views[:1].repeat(3, 1, 1, 1, 1)), rtol=1e-6)
+    np.testing.assert_allclose(score(views), score(views.flip(0)), rtol=1e-6)
+
+
+def test_unreadable_videos_are_an_error_or_wrong_or_skipped_but_always_told():
+    with pytest.raises(UserError, match=r"x.mp4: broken; test.on_bad"):
+        Evaluator(CPU)(Sums(), _samples([1, 1, 1], bad=[0]), 3)
+    wrong = Evaluator(CPU, on_bad="count_wrong")(Sums(), _samples([1, 1, 1], bad=[0]), 3)
+    assert wrong.results()["num_videos"] == 3 and wrong.results()["num_unreadable"] == 1
+    assert wrong.results()["per_class"][0]["top1"] == 0
+    assert wrong.scores[0].argmax() != wrong.label[0]
+    skipped = Evaluator(CPU, on_bad="skip")(Sums(), _samples([1, 1, 1], bad=[0]), 3)
+    assert skipped.index.tolist() == [1, 2] and skipped.unreadable == {0: "x.mp4: broken"}
+    with pytest.raises(UserError, match="none of the 2 listed videos"):
+        Evaluator(CPU, on_bad="skip")(Sums(), _samples([1, 1], bad=[0, 1]), 2)
+
+
+def test_a_hole_in_the_list_is_an_error():
+    with pytest.raises(RuntimeError, match="4 videos are listed, 3 were scored"):
+        Evaluator(CPU)(Sums(), _samples([1, 1, 1]), 4)
+
+
+# --- optimizer and step
+
+
+def test_vectors_and_the_temporal_embedding_are_not_decayed():
+    model = nn.Linear(3, 2)
+    model.temporal_embedding = nn.Parameter(torch.zeros(4, 1, 3))
+    optimizer = build_optimizer(model, lr=1e-3, weight_decay=0.1, betas=(0.9, 0.999))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decay[id(model.weight)] == 0.1
+    assert decay[id(model.bias)] == decay[id(model.temporal_embedding)] == 0
+
+
+def test_the_schedule_warms_up_and_falls_to_the_floor():
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    schedule = build_schedule(optimizer, total_steps=100, warmup_steps=10, min_lr=0.25)
+    rates = []
+    for step in range(101):
+        schedule.step_update(step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == 0 and rates[5] == pytest.approx(0.5) and max(rates) == pytest.approx(rates[10], rel=0.03)
+    assert all(a >= b for a, b in pairwise(rates[10:])) and rates[100] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_accumulated_gradients_equal_one_large_batch(smoothing):
+    clips, recipe = torch.randn(4, 6), Recipe(epochs=1, label_smoothing=smoothing)
+    samples = [Sample(i, i % 2, clip[None]) for i, clip in enumerate(clips)]
+    weights = []
+    for batches in ([samples], [samples[:2], samples[2:]]):
+        torch.manual_seed(0)
+        model = nn.Linear(6, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss = train_step(model, batches, optimizer, grad_scaler(CPU, "fp32"), recipe, CPU)
+        weights.append((model.weight.detach(), loss))
+    torch.testing.assert_close(weights[0], weights[1])
+
+
+def test_clipping_bounds_the_step():
+    samples = [Sample(0, 0, 100 * torch.ones(1, 6))]
+    model = nn.Linear(6, 2)
+    before = model.weight.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    train_step(model, [samples], optimizer, grad_scaler(CPU, "fp32"), Recipe(1, clip_grad=0.5), CPU)
+    assert (model.weight - before).norm() <= 0.5001
+
+
+def test_fp16_on_the_cpu_is_refused():
+    with pytest.raises(UserError, match="fp16 trains on CUDA alone"):
+        grad_scaler(CPU, "fp16")
+
+
+# --- checkpoints
+
+
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, dict(nn.Linear(3, 2).named_parameters()), {"a": [1, None, "x"]})
+    tensors, about = read_checkpoint(path)
+    assert about == {"a": [1, None, "x"]}
+    for model, message in [
+        (nn.Linear(3, 2, bias=False), "holds weights the model has no place for: bias"),
+        (nn.Sequential(nn.Linear(3, 2)), "has no weights for 0.weight and 1 more"),
+        (nn.Linear(4, 2), "has other shapes for weight"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            load_trainable(model, tensors, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such checkpoint"), (b"", "not a readable checkpoint"), (b"junk" * 99, "not a readable checkpoint")],
+)
+def test_unreadable_checkpoints(tmp_path, content, message):
+    path = tmp_path / "c.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_checkpoint(path)
+
+
+def test_foreign_safetensors_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(1)}, tmp_path / "c.safetensors")
+    with pytest.raises(UserError, match="not a checkpoint of videoadapt"):
+        read_checkpoint(tmp_path / "c.safetensors")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "state.pt"
+    save_state(path, {"step": 1})
+    with pytest.raises((AttributeError, TypeError, RuntimeError)):
+        save_state(path, {"step": lambda: None})
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_metrics_lines_are_json_and_tensorboard_events(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from videoadapt.engine.log import RunLog
+
+    with RunLog(tmp_path) as log:
+        log.write(3, 0.5, loss=1.25, lr=0.1)
+        log.write(6, 1, loss=1.0, lr=0.1, top1=50.0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0] == {"step": 3, "epoch": 0.5, "loss": 1.25, "lr": 0.1} and lines[1]["top1"] == 50.0
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(3, 1.25), (6, 1.0)]

@@ -1,0 +1,55 @@
+"""Every list form in use, and one line for every way to get it wrong."""
+
+import pytest
+
+from videoadapt.data.lists import Record, read_classes, read_list
+from videoadapt.errors import UserError
+
+FORMS = {
+    "csv with header": ('path,label\na b.mp4,0\n"c,d.mp4",2\n', [("a b.mp4", 0), ("c,d.mp4", 2)]),
+    "csv with spaces in the header": ("Path, Label\na.mp4,1\n", [("a.mp4", 1)]),
+    "mmaction2, AIM, VideoMAE": ("x/a.mp4 0\nx/b.mp4 12\n", [("x/a.mp4", 0), ("x/b.mp4", 12)]),
+    "paths with spaces": ("my dir/a b.mp4 3\n", [("my dir/a b.mp4", 3)]),
+    "comma without header": ("a.mp4,0\nb c.mp4,1\n", [("a.mp4", 0), ("b c.mp4", 1)]),
+    "comma in the path": ("a, b.mp4 4\n", [("a, b.mp4", 4)]),
+    "number in the path": ("clip 7.mp4 1\nclip,8 2\n", [("clip 7.mp4", 1), ("clip,8", 2)]),
+    "hash and dash": ("clap/#20_clap.avi 1\n-mmq0PT-u8k.mp4 0\n", [("clap/#20_clap.avi", 1), ("-mmq0PT-u8k.mp4", 0)]),
+    "tabs, blank lines, CRLF, BOM": ("\ufeffa.mp4\t1\r\n\r\nb.mp4 0\r\n", [("a.mp4", 1), ("b.mp4", 0)]),
+    "header with BOM and CRLF": ("\ufeffpath,label\r\na.mp4,1\r\n", [("a.mp4", 1)]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_read(tmp_path, form):
+    text, expected = FORMS[form]
+    (tmp_path / "list.txt").write_bytes(text.encode())
+    assert read_list(tmp_path / "list.txt", num_classes=13) == [Record(*pair) for pair in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.mp4 0\nb.mp4\n", r"list.txt:2: no integer label at the end of 'b.mp4'"),
+        ("path,label\na.mp4,0\nb.mp4\n", r"list.txt:3: no integer label at the end of 'b.mp4'"),
+        ("path,label\na.mp4,cat\n", r"list.txt:2: no integer label"),
+        ("a.mp4 0\nb.mp4 5\n", r"list.txt:2: label 5 of 'b.mp4' is out of range; data.num_classes is 5"),
+        ("a.mp4 -1\n", r"list.txt:1: label -1 of 'a.mp4' is out of range"),
+        ("\n\n", "the list is empty"),
+        ("path,label\n", "the list is empty"),
+        (None, "cannot read the list file: No such file"),
+    ],
+)
+def test_a_bad_list_is_one_line_with_its_place(tmp_path, text, message):
+    path = tmp_path / "list.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_list(path, num_classes=5)
+    assert "\n" not in str(caught.value)
+
+
+def test_class_names_must_be_as_many_as_classes(tmp_path):
+    (tmp_path / "classes.txt").write_text("a b\n\nc_d\n")
+    assert read_classes(tmp_path / "classes.txt", 2) == ["a b", "c_d"]
+    with pytest.raises(UserError, match="names 2 classes, data.num_classes is 3"):
+        read_classes(tmp_path / "classes.txt", 3)
