@@ -39,7 +39,7 @@ def trained(video_set, tmp_path_factory):
     """A run made by the real program in a real process; its config and folder."""
     folder = tmp_path_factory.mktemp("trained")
     config = _write_config(folder, video_set)
-    command = [sys.executable, TOOLS / "train.py", config, "optim.epochs=6"]
+    command = [sys.executable, TOOLS / "train.py", config, "optim.epochs=15"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return config, folder / "run"
@@ -49,9 +49,6 @@ def _write_config(folder: Path, video_set: Path) -> Path:
     spec = {"kind": "loki", "widths": [4, 9, 4]}
     config = {
         "model": {
-            "backbone": "vit_base_patch16_clip_quickgelu_224",
-            "pretrained": "none",
-            "backbone_options": {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32},
             "num_frames": 4,
             "slots": {"time_out": spec, "space_out": spec, "mlp_side": spec},
             "unfreeze": ["norm"],
@@ -80,15 +77,15 @@ def config(tmp_path, video_set):
 def test_training_learns_and_leaves_what_the_contract_says(trained):
     _, run = trained
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, 19))
+    assert [line["step"] for line in lines] == list(range(1, 46))
     assert all(line.keys() >= {"step", "epoch", "loss", "lr"} for line in lines)
-    assert [line["epoch"] for line in lines if "top1" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["epoch"] for line in lines if "top1" in line] == list(range(1, 16))
     assert np.mean([line["loss"] for line in lines[-3:]]) < 0.7 * lines[0]["loss"]
     assert lines[-1]["top1"] == 100
     names = {path.name for path in run.iterdir()}
     assert names >= {"config.yaml", "metrics.jsonl", "last.safetensors", "best.safetensors", "resume.pt"}
     assert any(name.startswith("events.out.tfevents") for name in names)
-    assert (run / "last.safetensors").stat().st_size < 100_000
+    assert (run / "last.safetensors").stat().st_size < 250_000
 
 
 def test_testing_writes_results_that_can_be_recomputed(trained, tool, tmp_path):
@@ -104,7 +101,7 @@ def test_testing_writes_results_that_can_be_recomputed(trained, tool, tmp_path):
     np.testing.assert_allclose(stored["scores"].sum(1), 1, rtol=1e-5)
     top1 = 100 * (stored["scores"].argmax(1) == stored["label"]).mean()
     assert results["top1"] == top1 == 100 and results["views"] == "4x2x3" and results["num_videos"] == 5
-    assert results["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(results["versions"]["torch"])
     assert results["mean_class_accuracy"] == 100 and results["decoder"] == "pyav"
 
 
@@ -123,8 +120,8 @@ def test_a_checkpoint_opens_without_its_yaml(trained):
     model = videoadapt.load_checkpoint(run / "best.safetensors")
     assert not model.training and model.classes == ["red", "green thing", "blue"]
     assert model.config.model.num_frames == 4
-    clip = torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8)
-    clip[:, 1] = 200
+    clip = torch.full((1, 3, 4, 64, 64), 30, dtype=torch.uint8)
+    clip[:, 1] = 210
     with torch.no_grad():
         assert model(clip).argmax() == 1
 
@@ -280,7 +277,7 @@ def test_policies_for_unreadable_test_videos_are_reported(
 
 
 TEST_MISTAKES = {
-    "another backbone": (["model.backbone_options.depth=3"], "trained on another backbone"),
+    "another backbone": (["model.pretrained=none"], "trained on another backbone"),
     "other classes": (
         ["data.num_classes=4", "data.classes=null"],
         "trained for 3 classes, data.num_classes asks for 4",
@@ -288,7 +285,7 @@ TEST_MISTAKES = {
     "other slots": (["model.slots.mlp_side=null"], "holds weights the model has no place for"),
     "other widths": (["model.slots.mlp_side.widths=[4, 8, 4]"], "has other shapes for"),
     "views": (["test.views=4x2"], "test.views: views are frames x clips x crops"),
-    "resize": (["data.resize=16"], "data.resize: 16 is below the model's image size 32"),
+    "resize": (["data.resize=16"], "data.resize: 16 is below the model's image size 64"),
 }
 
 

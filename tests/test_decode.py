@@ -60,6 +60,14 @@ def test_both_decoders_give_the_same_pixels(files):
             assert np.array_equal(a.frames([5, 40]), b.frames([5, 40]))
 
 
+@pytest.mark.parametrize("size", [(40, 48), (34, 50), (256, 340), (240, 426)])
+def test_both_decoders_read_any_size(tmp_path, size):
+    encode(tmp_path / "x.mp4", numbered_frames(4, *size), "libx264", crf="8", preset="ultrafast")
+    with open_video(tmp_path / "x.mp4", "pyav") as a, open_video(tmp_path / "x.mp4", "decord") as b:
+        assert np.array_equal(a.frames([2, 0]), b.frames([2, 0]))
+        assert [read_number(frame) for frame in a.frames([2, 0])] == [2, 0]
+
+
 def test_decord_does_not_get_files_it_miscounts(files, caplog):
     with caplog.at_level(logging.WARNING), open_video(files["mpeg4 B-frames avi"], "decord") as video:
         assert video.backend == "pyav"

@@ -6,7 +6,6 @@ Runs tools/train.py and tools/test.py themselves, once for each row of the table
 LoKi's Table 4; the control shows what the temporal embedding alone can do. --full runs all five.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -43,7 +42,7 @@ ROWS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     parser.add_argument("--full", action="store_true", help="all five rows instead of (1), (2) and (5)")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR")
     parser.add_argument("--train-per-class", type=int, default=48, metavar="N")

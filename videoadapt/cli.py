@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from videoadapt.errors import UserError
 
@@ -21,9 +22,22 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def config_parser(description: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Takes positionals and options in any order, and makes one line of a wrong command line."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def parse_args(self, *arguments, **keywords) -> argparse.Namespace:
+        return self.parse_intermixed_args(*arguments, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help tells more")
+
+
+def config_parser(description: str) -> Parser:
     """A parser for ``CONFIG [key=value ...]``."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, e.g. from configs/")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="e.g. optim.lr=1e-3 model.slots.time_out=null"

@@ -127,7 +127,7 @@ class PyavVideo:
 
 
 class DecordVideo:
-    """decord, for files whose length it reads right."""
+    """decord, for files whose length it reads right; what it then fails to decode is read with PyAV."""
 
     backend = "decord"
 
@@ -140,8 +140,10 @@ class DecordVideo:
         wanted = _checked(indices, self)
         try:
             return self._reader.get_batch(wanted).asnumpy()
-        except RuntimeError as error:  # decord's own error is one
-            raise VideoReadError(f"{self.path}: decoding failed ({_reason(error)})") from None
+        except Exception as error:  # decord's own error has no public base class
+            log.warning("%s: read with pyav, decord cannot decode it (%s)", self.path, _reason(error))
+            with PyavVideo(self.path) as video:
+                return video.frames(wanted)
 
     def __enter__(self) -> "DecordVideo":
         return self
@@ -158,7 +160,7 @@ def _open_decord(path: Path) -> "DecordVideo | PyavVideo":
     video = PyavVideo(path)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
-    except RuntimeError as error:
+    except Exception as error:  # decord's own error has no public base class
         log.warning("%s: read with pyav, decord cannot open it (%s)", path, _reason(error))
         return video
     if len(reader) != video.num_frames or not video.timed or video.container not in _DECORD_CONTAINERS:
