@@ -79,7 +79,7 @@ class TrainVideos(Dataset):
                 index = int(rng.integers(len(self.records)))
                 continue
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(rng.integers(2**63)))
+                torch.default_generator.manual_seed(int(rng.integers(2**63)))
                 clips = [self.transform(frames[clip]) for clip in rows]
             views = torch.stack(clips).transpose(1, 2).contiguous()
             return Sample(key[1], record.label, views, tuple(unreadable))

@@ -104,10 +104,10 @@ def _trajectory(pair: int, generator: Generator) -> Tensor:
     start = 2 * torch.rand(4, generator=generator) - 1
     poses = torch.stack(
         [
-            0.4 * start[0] + 0.3 * drift[0] * ramp,
-            0.4 * start[1] + 0.3 * drift[1] * ramp,
-            torch.log(0.42 * 1.3 ** start[2] * 1.15 ** (drift[2] * ramp)),
-            0.55 * start[3] + 0.4 * drift[3] * ramp,
+            0.35 * start[0] + 0.3 * drift[0] * ramp,
+            0.35 * start[1] + 0.3 * drift[1] * ramp,
+            torch.log(0.42 * 1.25 ** start[2] * 1.15 ** (drift[2] * ramp)),
+            0.5 * start[3] + 0.4 * drift[3] * ramp,
         ],
         dim=1,
     )

@@ -31,23 +31,33 @@ def draw_comparison(
         top1: run name to percent.
     """
     figure = plt.figure(figsize=(13, 4.6), layout="constrained")
-    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.25, 1, 1])
-    _draw_clips(left, clips)
+    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.15, 1, 1])
     colours = dict(zip(top1, plt.get_cmap("viridis")(np.linspace(0.1, 0.85, len(top1))), strict=True))
-    axes = middle.subplots()
-    for name, lines in curves.items():
-        axes.plot([line["epoch"] for line in lines], [line["loss"] for line in lines], color=colours[name], label=name)
-    axes.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    axes.legend(fontsize=8)
-    axes = right.subplots()
-    bars = axes.barh(list(top1), list(top1.values()), color=list(colours.values()))
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.invert_yaxis()
-    axes.set(xlabel="top-1 on held-out videos (%)", xlim=(0, 112))
-    for spine in ("top", "right"):
-        axes.spines[spine].set_visible(False)
+    _draw_clips(left, clips)
+    _draw_losses(middle.subplots(), curves, colours)
+    _draw_bars(right.subplots(), top1, colours)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _draw_losses(axes, curves: Mapping[str, list[dict]], colours: Mapping) -> None:
+    """One point an epoch: the mean of the losses logged in it."""
+    for name, lines in curves.items():
+        epochs = np.ceil([line["epoch"] for line in lines])
+        losses = np.array([line["loss"] for line in lines])
+        points = np.unique(epochs)
+        axes.plot(points, [losses[epochs == e].mean() for e in points], color=colours[name], lw=2)
+    axes.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_bars(axes, top1: Mapping[str, float], colours: Mapping) -> None:
+    bars = axes.barh(range(len(top1)), list(top1.values()), height=0.5, color=[colours[name] for name in top1])
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    for place, name in enumerate(top1):
+        axes.text(0, place - 0.32, name, va="bottom")
+    axes.set(xlabel="top-1 on held-out videos (%)", xlim=(0, 110), yticks=[], ylim=(len(top1) - 0.6, -0.7))
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_clips(figure, clips: Mapping[str, Sequence[np.ndarray]]) -> None:
