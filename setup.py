@@ -1,8 +1,13 @@
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+PACKAGE = (Path(__file__).parent / "videoadapt" / "__init__.py").read_text(encoding="utf-8")
 
 setup(
     name="videoadapt",
-    version="0.1.0",
+    version=re.search(r'^__version__ = "(.+)"', PACKAGE, re.MULTILINE).group(1),
     description="Adapt pretrained image models to video by training a few million parameters",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -1,6 +1,9 @@
 """Small models and small videos, made on the spot."""
 
 import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is imported
+
 from pathlib import Path
 
 import av
@@ -10,7 +13,6 @@ import torch
 
 from videoadapt.config import ModelConfig
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(2)
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
@@ -87,32 +89,3 @@ def video_set(tmp_path_factory) -> Path:
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
     (root / "classes.txt").write_text("red\ngreen thing\nblue\n")
     return root
-
-
-@pytest.fixture
-def config_file(video_set, tmp_path) -> Path:
-    """A complete config for ``video_set`` and a tiny model with all three LoKi places."""
-    path = tmp_path / "config.yaml"
-    path.write_text(f"""
-model:
-  backbone: vit_base_patch16_clip_quickgelu_224
-  pretrained: none
-  backbone_options: {{embed_dim: 64, depth: 2, num_heads: 4, patch_size: 8, img_size: 32}}
-  num_frames: 4
-  slots:
-    time_out: {{kind: loki, widths: [4, 9, 4]}}
-    space_out: {{kind: loki, widths: [4, 9, 4]}}
-    mlp_side: {{kind: loki, widths: [4, 9, 4]}}
-  unfreeze: [norm]
-data:
-  train: {video_set}/train.csv
-  val: {video_set}/val.csv
-  classes: {video_set}/classes.txt
-  root: {video_set}
-  num_classes: 3
-  sampling: segment
-  workers: 0
-optim: {{epochs: 2, batch_size: 4, lr: 5e-3}}
-run: {{out_dir: {tmp_path}/run, log_every: 1}}
-""")
-    return path

@@ -13,7 +13,9 @@ import torch
 import yaml
 
 import videoadapt
+from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.errors import UserError
+from videoadapt.models.backbone import MINI, load_backbone
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -134,9 +136,16 @@ def test_training_validation_equals_testing(trained, tool, tmp_path):
     assert code == 0 and results["top1"] == last["top1"] and results["top5"] == last["top5"]
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(config, tool, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_run_resumes_to_the_same_weights(config, tool, tmp_path, workers):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    extra = ["model.dropout=0.3", "model.drop_path=0.2", "optim.accumulate=2", "optim.label_smoothing=0.1"]
+    extra = [
+        f"data.workers={workers}",
+        "model.dropout=0.3",
+        "model.drop_path=0.2",
+        "optim.accumulate=2",
+        "optim.label_smoothing=0.1",
+    ]
     assert tool("train.py", config, *extra, "optim.epochs=3", f"run.out_dir={whole}")[0] == 0
     schedule = _interrupt_after_first_epoch()
     with schedule:
@@ -168,6 +177,23 @@ def test_bf16_and_image_models_train(config, tool, tmp_path):
     assert tool("train.py", config, "optim.epochs=1", *images, f"run.out_dir={tmp_path / 'b'}")[0] == 0
 
 
+def test_a_run_interrupted_in_its_first_epoch_starts_anew(config, tool, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "epoch": 0, "loss": 1, "lr": 1}\n')
+    (tmp_path / "run" / "mine.txt").write_text("keep")
+    assert tool("train.py", config, "optim.epochs=1", "run.resume=auto")[0] == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    assert tool("train.py", config, "optim.epochs=1", "run.overwrite=true")[0] == 0
+    assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
+
+
+def test_resuming_with_another_recipe_is_refused(trained, tool):
+    config, _ = trained
+    code, _, err = tool("train.py", config, "run.resume=true", "optim.epochs=15", "optim.weight_decay=0")
+    assert code == 2 and "the run began with optim.weight_decay=0.05, now it is 0" in err
+
+
 def test_two_ranks_train_and_test_like_one(config, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -184,13 +210,42 @@ def test_two_ranks_train_and_test_like_one(config, tmp_path):
     stored, results = [], []
     for name, launcher in (("one", [sys.executable]), ("two", torchrun)):
         out = tmp_path / name
-        run(*launcher, TOOLS / "test.py", config, "--checkpoint", checkpoint, f"run.out_dir={out}", "test.views=4x2x3")
+        run(
+            *launcher,
+            TOOLS / "test.py",
+            config,
+            "--checkpoint",
+            checkpoint,
+            f"run.out_dir={out}",
+            "test.views=4x2x3",
+            "run.device=cpu",
+        )
         stored.append(np.load(out / "predictions.npz"))
         results.append(json.loads((out / "results.json").read_text()))
+    for result in results:
+        result["config"]["run"].pop("out_dir")
     assert results[0] == results[1]
     for key in ("index", "label"):
         np.testing.assert_array_equal(stored[0][key], stored[1][key])
     np.testing.assert_allclose(stored[0]["scores"], stored[1]["scores"], rtol=0, atol=1e-6)
+
+
+def test_the_demo_makes_its_table_and_picture(tool, tmp_path):
+    small = ["--train-per-class", "2", "--val-per-class", "1", "optim.epochs=1", "optim.batch_size=4"]
+    code, _, err = tool("demo.py", "--out", tmp_path, *small)
+    assert code == 0, err
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    for row, trainable in (("head", 1_288), ("control", 2_312), ("loki", 179_912)):
+        assert json.loads((tmp_path / row / "results.json").read_text())["num_videos"] == 8
+        tensors, _ = read_checkpoint(tmp_path / row / "last.safetensors")
+        assert sum(tensor.numel() for tensor in tensors.values()) == trainable
+
+
+def test_pretraining_gives_a_loadable_backbone(tool, tmp_path):
+    code, out, err = tool("pretrain_mini.py", "--shorten", "700", "--out", tmp_path / "mini.safetensors")
+    assert code == 0, err
+    assert "held-out accuracy (%)" in out
+    load_backbone(MINI, str(tmp_path / "mini.safetensors"))
 
 
 # --- mistakes
@@ -261,7 +316,7 @@ def test_an_unreadable_test_video_is_an_error_by_name(trained, tool, with_broken
     arguments = [config, "--checkpoint", run / "last.safetensors", with_broken_video, f"run.out_dir={tmp_path / 'o'}"]
     code, _, err = tool("test.py", *arguments)
     assert code == 2 and "broken.mp4: not a readable video" in err and err.count("\n") == 1
-    assert not (tmp_path / "o").exists()
+    assert not (tmp_path / "o" / "results.json").exists()
 
 
 @pytest.mark.parametrize(("policy", "videos", "top1"), [("count_wrong", 2, 50.0), ("skip", 1, 100.0)])
@@ -282,11 +337,25 @@ TEST_MISTAKES = {
         ["data.num_classes=4", "data.classes=null"],
         "trained for 3 classes, data.num_classes asks for 4",
     ),
-    "other slots": (["model.slots.mlp_side=null"], "holds weights the model has no place for"),
-    "other widths": (["model.slots.mlp_side.widths=[4, 8, 4]"], "has other shapes for"),
+    "other slots": (["model.slots.mlp_side=null"], "trained with model.slots.mlp_side={"),
+    "other widths": (["model.slots.mlp_side.widths=[4, 8, 4]"], "mlp_side.widths=[4, 9, 4], the config has [4, 8, 4]"),
+    "other scale": (
+        ["model.slots.mlp_side.scale=2.0"],
+        "trained with model.slots.mlp_side.scale=None, the config has 2.0",
+    ),
+    "other order": (["model.order=space_first"], "trained with model.order=time_first, the config has space_first"),
+    "out_dir": (["run.out_dir=/proc/nowhere"], "run.out_dir: cannot write into /proc/nowhere"),
     "views": (["test.views=4x2"], "test.views: views are frames x clips x crops"),
     "resize": (["data.resize=16"], "data.resize: 16 is below the model's image size 64"),
 }
+
+
+def test_class_names_in_another_order_are_refused(trained, tool, tmp_path):
+    config, run = trained
+    (tmp_path / "classes.txt").write_text("red\nblue\ngreen thing\n")
+    arguments = ["--checkpoint", run / "last.safetensors", f"data.classes={tmp_path / 'classes.txt'}"]
+    code, _, err = tool("test.py", config, *arguments)
+    assert code == 2 and "its class 1 is 'green thing'" in err and "it is 'blue'" in err
 
 
 @pytest.mark.parametrize("name", TEST_MISTAKES)
@@ -301,7 +370,6 @@ def test_a_moved_backbone_file_has_a_remedy(tmp_path):
     from conftest import TINY, tiny
 
     from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
-    from videoadapt.models.backbone import load_backbone
 
     weights = tmp_path / "w.pt"
     torch.save(load_backbone(tiny().backbone, "none", options=TINY).state_dict(), weights)

@@ -32,6 +32,12 @@ def test_numbers_dots_and_overrides(base):
     assert config.model.num_classes == 8
 
 
+def test_dotted_and_nested_keys_of_one_section_merge(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("model: {linears: {space.qkv: {kind: karst}, space: {proj: {kind: lora}}}}\ndata: {num_classes: 2}")
+    assert load_config(path).model.linears.sites() == {"space.qkv": {"kind": "karst"}, "space.proj": {"kind": "lora"}}
+
+
 def test_an_override_reaches_into_adapters(base):
     config = load_config(
         base, ["model.slots.time_out.widths=[16,33,16]", "model.slots.mlp_side={kind: kan, widths: [3]}"]
@@ -59,9 +65,12 @@ ERRORS = [
     ("model.num_classes=3", "model.num_classes 3 != data.num_classes 8"),
     ("model=5", "model: input should be a valid dictionary"),
     ("optim.min_lr=1", "optim.min_lr 1 is above optim.lr 0.0003"),
-    ("optim.betas=[1]", "optim.betas: list should have at least 2 items"),
+    ("optim.betas=[0]", "optim.betas: list should have at least 2 items"),
     ("test.views=8x3", "test.views: views are frames x clips x crops .*, got '8x3'"),
     ("test.views=8x3x2", "test.views: views are frames x clips x crops with 1 or 3 crops"),
+    ("optim.betas=[0.9,1.5]", "optim.betas.1: input should be less than 1"),
+    ("data.crop_scale=[0.9,0.1]", "data.crop_scale: a range is"),
+    ("model.drop_path=1.0", "model.drop_path: input should be less than 1"),
     ("run.resume=maybe", "run.resume: "),
     ("run.seed", "override 'run.seed': expected key=value"),
     ("run.seed={a", "override 'run.seed={a': not valid YAML"),
@@ -85,6 +94,8 @@ def test_a_wrong_key_is_one_line_with_its_path(base, override, message):
         (b"\xff\xfe\x00", "cannot read the config"),
         (b"model: !!python/object/apply:os.system ['true']", "not valid YAML"),
         (b"data: {num_classes: 2, num_classes: 3}", "key 'num_classes' stands twice"),
+        (b"data.num_classes: 2\ndata: {num_classes: 3}", "key 'num_classes' stands twice"),
+        (b"data.num_classes: 2\ndata: 3", "key 'data' stands twice"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path, content, message):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import encode, numbered_frames, read_number
 
-from videoadapt.config import load_config
+from videoadapt.config import DataConfig
 from videoadapt.data.datasets import TestVideos, TrainVideos, VideoReader, missing_files
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
@@ -114,7 +114,7 @@ def test_ranks_share_the_test_videos_without_padding(root, world):
 
 def test_views_are_written_frames_clips_crops():
     views = Views.parse("32x3x1")
-    assert (views.frames, views.clips, views.crops, len(views), str(views)) == (32, 3, 1, 3, "32x3x1")
+    assert (views.frames, views.clips, views.crops, str(views)) == (32, 3, 1, "32x3x1")
 
 
 CROPS = {
@@ -185,10 +185,10 @@ def test_reading_numbers_is_possible_at_all():
 
 
 @pytest.mark.parametrize("sampling", ["dense", "segment"])
-def test_the_config_reaches_the_indices(config_file, sampling):
+def test_the_config_reaches_the_indices(sampling):
     from videoadapt.build import _indices
 
-    config = load_config(config_file, [f"data.sampling={sampling}", "data.stride=3", "data.spacing=centers"])
-    indices = _indices(config.data, clip_len=4, clips=2)(50)
+    data = DataConfig(num_classes=2, sampling=sampling, stride=3, spacing="centers")
+    indices = _indices(data, clip_len=4, clips=2)(50)
     expected = dense_indices(50, 4, 3, 2, spacing="centers") if sampling == "dense" else segment_indices(50, 4, 2)
     assert indices.tolist() == expected.tolist()

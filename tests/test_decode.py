@@ -1,7 +1,9 @@
 """Frame i is frame i: videos whose frames show their own number, through each decoder."""
 
 import logging
+import struct
 
+import av
 import numpy as np
 import pytest
 from conftest import encode, numbered_frames, read_number
@@ -68,6 +70,38 @@ def test_both_decoders_read_any_size(tmp_path, size):
         assert [read_number(frame) for frame in a.frames([2, 0])] == [2, 0]
 
 
+def test_pre_roll_of_a_trimmed_file_does_not_count(tmp_path, caplog):
+    """A stream copy from the key frame before the cut; an edit list hides the frames up to the cut."""
+    encode(tmp_path / "whole.mp4", numbered_frames(COUNT), "libx264", gop=20, crf="12")
+    with av.open(str(tmp_path / "whole.mp4")) as source, av.open(str(tmp_path / "cut.mp4"), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.size][20:]
+        cut = packets[0].pts + 7 * packets[0].duration
+        for packet in packets:
+            packet.pts, packet.dts, packet.stream = packet.pts - cut, packet.dts - cut, copy
+            target.mux(packet)
+    for backend in ("pyav", "decord"):
+        with open_video(tmp_path / "cut.mp4", backend) as video:
+            assert video.num_frames == COUNT - 27
+            assert [read_number(frame) for frame in video.frames([0, 20, 32])] == [27, 47, 59]
+    assert "decord would miscount" in caplog.text
+
+
+@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)])
+def test_rotation_metadata_is_applied(tmp_path, matrix, turns):
+    path = encode(tmp_path / "x.mp4", numbered_frames(8), "libx264", crf="8", preset="ultrafast")
+    upright = open_video(path).frames([5])[0]
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 40  # the display matrix of a version 0 header, 16.16 and 2.30 fixed point
+    a, b, c, d = (value << 16 for value in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    for backend in ("pyav", "decord"):
+        with open_video(path, backend) as video:
+            assert np.array_equal(video.frames([5])[0], np.rot90(upright, turns)), backend
+
+
 def test_decord_does_not_get_files_it_miscounts(files, caplog):
     with caplog.at_level(logging.WARNING), open_video(files["mpeg4 B-frames avi"], "decord") as video:
         assert video.backend == "pyav"
@@ -119,8 +153,6 @@ def test_one_frame_is_a_video(tmp_path):
 
 
 def _sound_only(path):
-    import av
-
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")

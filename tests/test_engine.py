@@ -24,7 +24,7 @@ def test_accuracies_by_hand():
     label = np.array([0, 0, 1, 2])
     scores = np.array([[3, 1, 0], [1, 3, 0], [0, 2, 1], [np.nan, np.nan, np.nan]])
     summary = metrics.summary(label, scores)
-    assert summary["top1"] == 50 and summary["top5"] == 100 and summary["num_videos"] == 4
+    assert summary["top1"] == 50 and summary["top5"] == 75 and summary["num_videos"] == 4
     assert summary["mean_class_accuracy"] == pytest.approx((50 + 100 + 0) / 3)
     assert [row["top1"] for row in summary["per_class"]] == [50, 100, 0]
     assert metrics.top_k_accuracy(label, scores, 2) == 75
@@ -71,6 +71,7 @@ def test_unreadable_videos_are_an_error_or_wrong_or_skipped_but_always_told():
     wrong = Evaluator(CPU, on_bad="count_wrong")(Sums(), _samples([1, 1, 1], bad=[0]), 3)
     assert wrong.results()["num_videos"] == 3 and wrong.results()["num_unreadable"] == 1
     assert wrong.results()["per_class"][0]["top1"] == 0
+    assert wrong.results()["top5"] == pytest.approx(200 / 3)
     assert wrong.scores[0].argmax() != wrong.label[0]
     skipped = Evaluator(CPU, on_bad="skip")(Sums(), _samples([1, 1, 1], bad=[0]), 3)
     assert skipped.index.tolist() == [1, 2] and skipped.unreadable == {0: "x.mp4: broken"}
@@ -192,3 +193,17 @@ def test_metrics_lines_are_json_and_tensorboard_events(tmp_path):
     assert lines[0] == {"step": 3, "epoch": 0.5, "loss": 1.25, "lr": 0.1} and lines[1]["top1"] == 50.0
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(3, 1.25), (6, 1.0)]
+
+
+def test_a_resumed_log_forgets_what_came_after_its_step(tmp_path):
+    from videoadapt.engine.log import RunLog
+
+    with RunLog(tmp_path) as log:
+        for step in (1, 2, 3):
+            log.write(step, 0, loss=1.0)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # torn by a crash
+    with RunLog(tmp_path, after=2) as log:
+        log.write(3, 0, loss=2.0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(1, 1.0), (2, 1.0), (3, 2.0)]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from videoadapt.build import build_model
 from videoadapt.errors import UserError
 from videoadapt.models.aim import load_aim
-from videoadapt.models.backbone import MINI, MINI_WEIGHTS, load_backbone
+from videoadapt.models.backbone import MINI, MINI_WEIGHTS, input_spec, load_backbone
 from videoadapt.models.pretrained import fingerprint
 
 B16 = "vit_base_patch16_clip_quickgelu_224"
@@ -122,6 +122,10 @@ def test_unusable_weight_files(name, content, message, tmp_path):
         ({"pretrained": "embedded"}, "embedded weights exist for vit_mini_patch16_clip_64 alone"),
         ({"pretrained": "open_clip:nope"}, "'nope' is no open_clip tag of ViT-B-16-quickgelu"),
         ({"pretrained": "openai"}, "cannot download .*openai"),
+        (
+            {"backbone": "vit_base_patch16_clip_224", "pretrained": "open_clip:openai"},
+            "another activation; use backbone .*_quickgelu_224",
+        ),
         ({"backbone": "vit_base_patch16_clip_quickgelu_22"}, "did you mean 'vit_base_patch16_clip_quickgelu_224'"),
         ({"backbone": "resnet18"}, "resnet18 is not built from timm's standard ViT block|refuses"),
         ({"backbone_options": {"embed_dimm": 64}}, "model.backbone_options: .* refuses"),
@@ -130,6 +134,19 @@ def test_unusable_weight_files(name, content, message, tmp_path):
 def test_unusable_backbones(model, message):
     with pytest.raises(UserError, match=message):
         build_model(tiny(**model))
+
+
+def test_weights_of_another_patch_size_are_an_error(tmp_path):
+    other = timm.create_model(B16, **{**TINY, "patch_size": 16, "img_size": 64})
+    save_file(other.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="has patches of 16 pixels, the backbone of 8"):
+        load_backbone(B16, str(tmp_path / "w.safetensors"), options=TINY)
+
+
+def test_pixels_are_normalised_as_the_tag_was_trained():
+    assert input_spec("vit_base_patch16_224", "dino")["mean"] == pytest.approx((0.485, 0.456, 0.406))
+    assert input_spec("vit_base_patch16_224", "augreg_in21k")["mean"] == (0.5, 0.5, 0.5)
+    assert input_spec(B16, "openai", options={"img_size": 96})["image_size"] == 96
 
 
 def test_pretrained_none_is_the_same_every_time():

@@ -45,7 +45,7 @@ def main() -> None:
     parser = cli.Parser(__doc__)
     parser.add_argument("--full", action="store_true", help="all five rows instead of (1), (2) and (5)")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR")
-    parser.add_argument("--train-per-class", type=int, default=48, metavar="N")
+    parser.add_argument("--train-per-class", type=int, default=72, metavar="N")
     parser.add_argument("--val-per-class", type=int, default=25, metavar="N")
     parser.add_argument("--seed", type=int, default=0, help="of videos and training")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for every row, e.g. optim.epochs=2")

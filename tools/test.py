@@ -5,7 +5,7 @@ and predictions.npz (index, label, scores) into run.out_dir.
 """
 
 import json
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
 
+_PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord")
 _LONG = 60  # classes; past that the table shows the worst
 
 
@@ -31,36 +32,37 @@ def main() -> None:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     tensors, about = read_checkpoint(args.checkpoint)
-    model = build.build_model(config.model)
+    build.check_checkpoint(config, about, args.checkpoint)
+    model = build.build_model(config.model, ranks.device)
     build.fill_model(model, tensors, about, args.checkpoint)
     views = build.test_views(config)
     loader = build.build_test_loader(config, "test", views, ranks)
-    predictions = build.build_evaluator(config, ranks)(model.to(ranks.device), loader, len(loader.dataset))
+    out_dir = cli.writable_folder(config.run.out_dir, "run.out_dir")
+    predictions = build.build_evaluator(config, ranks)(model, loader, len(loader.dataset))
     if ranks.is_main:
         results = {**predictions.results(), **_provenance(config, str(views), args.checkpoint)}
-        _write(Path(config.run.out_dir), results, predictions)
+        _write(out_dir, results, predictions)
         _show(results, about["classes"])
     distributed.stop()
 
 
 def _provenance(config: Config, views: str, checkpoint: Path) -> dict:
-    packages = ("videoadapt", "torch", "torchvision", "timm", "av", "decord")
+    installed = {distribution.name: distribution.version for distribution in distributions()}
     return {
         "unit": "percent",
         "views": views,
         "fusion": config.test.fusion,
         "on_bad": config.test.on_bad,
-        "sampling": config.data.sampling,
         "decoder": config.data.decoder,
         "dataset": config.data.dataset,
         "list": config.data.test or config.data.val,
         "checkpoint": str(checkpoint),
-        "versions": {name: version(name) for name in packages},
+        "config": config.model_dump(),
+        "versions": {name: installed.get(name) for name in _PACKAGES},
     }
 
 
 def _write(out_dir: Path, results: dict, predictions: Predictions) -> None:
-    out_dir.mkdir(parents=True, exist_ok=True)
     unreadable = [{"index": index, "reason": reason} for index, reason in predictions.unreadable.items()]
     text = json.dumps({**results, "unreadable": unreadable}, indent=2)
     (out_dir / "results.json").write_text(text + "\n", encoding="utf-8")

@@ -5,18 +5,20 @@ Writes into run.out_dir: config.yaml, metrics.jsonl, TensorBoard events, last.sa
 resume.pt.
 """
 
-import shutil
 from pathlib import Path
 
 import torch
 import yaml
 
 from videoadapt import build, cli
-from videoadapt.config import Config, load_config
+from videoadapt.config import Config, first_difference, load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
 from videoadapt.engine.train import STATE, train
 from videoadapt.errors import UserError
+
+_RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", STATE)
+_FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root"})
 
 
 def main() -> None:
@@ -29,8 +31,8 @@ def main() -> None:
     classes = build.class_names(config.data)
     loader = build.build_train_loader(config, ranks)
     val_loader = build.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
-    model = build.build_model(config.model).to(ranks.device)
-    optimizer, schedule = build.build_optimization(config, model, len(loader))
+    model = build.build_model(config.model, ranks.device)
+    optimizer, schedule, scaler = build.build_optimization(config, model, len(loader), ranks)
     evaluator = build.build_evaluator(config, ranks)
     resume = _claim(config, ranks)
     about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
@@ -45,10 +47,11 @@ def main() -> None:
         loader,
         optimizer,
         schedule,
+        scaler,
         recipe=build.build_recipe(config),
         ranks=ranks,
         out_dir=Path(config.run.out_dir),
-        evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).results(),
+        evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).scalars(),
         about=about,
         resume=resume,
     )
@@ -63,7 +66,7 @@ def _claim(config: Config, ranks: distributed.Ranks) -> bool:
     if ranks.is_main:
         try:
             answer = _claim_here(config)
-        except (UserError, OSError) as error:
+        except UserError as error:
             answer = str(error)
     answer = distributed.gather(answer)[0]
     if isinstance(answer, str):
@@ -72,20 +75,25 @@ def _claim(config: Config, ranks: distributed.Ranks) -> bool:
 
 
 def _claim_here(config: Config) -> bool:
-    out_dir, resume = Path(config.run.out_dir), config.run.resume
+    out_dir, resume = cli.writable_folder(config.run.out_dir, "run.out_dir"), config.run.resume
     if resume and (out_dir / STATE).is_file():
+        _check_resumable(config, load_config(out_dir / "config.yaml"), out_dir)
         return True
     if resume is True:
         raise UserError(f"{out_dir / STATE}: nothing to resume; run.resume=auto starts anew in that case")
-    if (out_dir / "metrics.jsonl").exists():
-        if not config.run.overwrite:
-            raise UserError(
-                f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true"
-            )
-        shutil.rmtree(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    if (out_dir / "metrics.jsonl").exists() and not config.run.overwrite and resume != "auto":
+        raise UserError(f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true")
+    for pattern in _RUN_FILES:
+        for path in out_dir.glob(pattern):
+            path.unlink()
     (out_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False), encoding="utf-8")
     return False
+
+
+def _check_resumable(config: Config, before: Config, out_dir: Path) -> None:
+    if difference := first_difference(before.model_dump(), config.model_dump(), _FREE_IN_RESUME):
+        key, then, now = difference
+        raise UserError(f"{out_dir}: the run began with {key}={then}, now it is {now}; resume it as it began")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from videoadapt.adapters import SLOTS, TUNERS
 from videoadapt.adapters.attach import fill_slot, unfreeze, wrap_linear
-from videoadapt.config import Config, DataConfig, ModelConfig, Section, validate
+from videoadapt.config import Config, DataConfig, ModelConfig, Section, first_difference, validate
 from videoadapt.data.datasets import TestVideos, TrainVideos, VideoReader, missing_files
+from videoadapt.data.decode import require_backend
 from videoadapt.data.lists import Record, read_classes, read_list
 from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
 from videoadapt.data.sampling import dense_indices, segment_indices
@@ -24,11 +25,15 @@ from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.evaluate import Evaluator
 from videoadapt.engine.optim import build_optimizer, build_schedule
+from videoadapt.engine.precision import grad_scaler
 from videoadapt.engine.train import Recipe
 from videoadapt.errors import UserError, nearest
 from videoadapt.models.backbone import input_spec, load_backbone, open_blocks
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.pretrained import fingerprint
+
+# What may differ between a checkpoint's model section and that of a test: it changes no trained function.
+_FREE_IN_TEST = frozenset({"backbone", "pretrained", "image_size", "num_frames", "drop_path", "dropout"})
 
 
 def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Classifier:
@@ -37,7 +42,8 @@ def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Clas
     On the meta device the model is only a shape: no weights are read. ``model.fingerprint`` names the frozen weights.
     """
     _check_time(config)
-    with torch.device(device):
+    device = torch.device(device)
+    with torch.device("meta" if device.type == "meta" else "cpu"):  # random starts do not depend on the device
         vit = load_backbone(
             config.backbone, config.pretrained, image_size=config.image_size, options=config.backbone_options
         )
@@ -45,7 +51,7 @@ def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Clas
         vit.requires_grad_(False)
         open_blocks(vit, time=_has_time(config), order=config.order, drop_path=config.drop_path)
         _adapt(vit, config)
-        spec = input_spec(config.backbone, config.image_size, config.backbone_options)
+        spec = _input_spec(config)
         model = Classifier(
             vit,
             num_frames=config.num_frames if config.temporal_embedding else None,
@@ -56,7 +62,7 @@ def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Clas
         )
     unfreeze(model, config.unfreeze)
     model.fingerprint = mark
-    return model
+    return model.to(device)
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", pretrained: str | None = None) -> Classifier:
@@ -85,18 +91,35 @@ def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Ma
             f"{source}: trained on another backbone, {saved['backbone']} ({saved['pretrained']}) with fingerprint "
             f"{about['fingerprint'][:12]}; model.backbone and model.pretrained give {model.fingerprint[:12]}"
         )
-    classes = model.head.out_features if isinstance(model.head, nn.Linear) else None
-    if saved["num_classes"] != classes:
-        raise UserError(f"{source}: trained for {saved['num_classes']} classes, data.num_classes asks for {classes}")
     load_trainable(model, tensors, source)
+
+
+def check_checkpoint(config: Config, about: Mapping[str, Any], source: str | Path) -> None:
+    """Refuse a checkpoint of other classes, or whose model section computes something else than the config's.
+
+    Shapes alone do not tell: a scale, the order of time and space or an activation has none.
+    """
+    saved, wanted = about["config"]["model"], config.model.model_dump()
+    if saved["num_classes"] != wanted["num_classes"]:
+        have, need = saved["num_classes"], wanted["num_classes"]
+        raise UserError(f"{source}: trained for {have} classes, data.num_classes asks for {need}")
+    if difference := first_difference(saved, wanted, _FREE_IN_TEST):
+        key, have, need = difference
+        raise UserError(f"{source}: trained with model.{key}={have}, the config has {need}")
+    names = class_names(config.data)
+    if config.data.classes and names != about["classes"]:
+        label = next(i for i, pair in enumerate(zip(names, about["classes"], strict=True)) if pair[0] != pair[1])
+        have, need = about["classes"][label], names[label]
+        raise UserError(f"{source}: its class {label} is '{have}', in {config.data.classes} it is '{need}'")
 
 
 def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     """Random clips of ``data.train``, in batches of samples for this rank."""
     records = _records(config.data, "train", check_files=True)
-    spec = input_spec(config.model.backbone, config.model.image_size, config.model.backbone_options)
     data = config.data
-    transform = TrainTransform(spec["image_size"], tuple(data.crop_scale), tuple(data.crop_ratio), data.flip)
+    transform = TrainTransform(
+        _input_spec(config.model)["image_size"], tuple(data.crop_scale), tuple(data.crop_ratio), data.flip
+    )
     indices = _indices(data, config.model.num_frames or 1, clips=1)
     videos = TrainVideos(records, _reader(data), indices, transform, config.run.seed)
     batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
@@ -110,7 +133,7 @@ def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) ->
     """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
     data = config.data
     records = _records(data, split, check_files=config.test.on_bad == "error")
-    size = input_spec(config.model.backbone, config.model.image_size, config.model.backbone_options)["image_size"]
+    size = _input_spec(config.model)["image_size"]
     if data.resize is not None and data.resize < size:
         raise UserError(f"data.resize: {data.resize} is below the model's image size {size}")
     transform = TestTransform(size, data.resize or size, views.crops)
@@ -128,8 +151,11 @@ def build_evaluator(config: Config, ranks: Ranks) -> Evaluator:
     return Evaluator(ranks.device, config.run.precision, test.fusion, test.batch_size, test.on_bad)
 
 
-def build_optimization(config: Config, model: nn.Module, batches: int) -> tuple[torch.optim.Optimizer, Any]:
-    """Optimizer and schedule for epochs of so many batches on this rank."""
+def build_optimization(
+    config: Config, model: nn.Module, batches: int, ranks: Ranks
+) -> tuple[torch.optim.Optimizer, Any, torch.amp.GradScaler]:
+    """Optimizer, schedule and loss scaling for epochs of so many batches on this rank."""
+    scaler = grad_scaler(ranks.device, config.run.precision)
     optim, steps = config.optim, batches // config.optim.accumulate
     optimizer = build_optimizer(model, lr=optim.lr, weight_decay=optim.weight_decay, betas=tuple(optim.betas))
     schedule = build_schedule(
@@ -138,7 +164,7 @@ def build_optimization(config: Config, model: nn.Module, batches: int) -> tuple[
         warmup_steps=round(optim.warmup_epochs * steps),
         min_lr=optim.min_lr,
     )
-    return optimizer, schedule
+    return optimizer, schedule, scaler
 
 
 def build_recipe(config: Config) -> Recipe:
@@ -175,7 +201,12 @@ def _records(data: DataConfig, split: str, check_files: bool) -> list[Record]:
     return records
 
 
+def _input_spec(config: ModelConfig) -> dict[str, Any]:
+    return input_spec(config.backbone, config.pretrained, config.image_size, config.backbone_options)
+
+
 def _reader(data: DataConfig) -> VideoReader:
+    require_backend(data.decoder)
     return VideoReader(data.root, data.decoder, data.cache_frames)
 
 
@@ -221,7 +252,7 @@ def _maker(catalogue: Mapping[str, Callable], spec: Mapping[str, Any], where: st
     """A constructor call with the options of ``{kind: name, **options}``, checked against its signature."""
     options = dict(spec)
     kind = options.pop("kind", None)
-    if kind not in catalogue:
+    if not isinstance(kind, str) or kind not in catalogue:
         problem = "'kind' is missing" if kind is None else f"no kind '{kind}'"
         raise UserError(f"{where}: {problem}; {nearest(kind, catalogue)}")
     make = catalogue[kind]

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -43,6 +44,17 @@ def config_parser(description: str) -> Parser:
         "overrides", nargs="*", metavar="key=value", help="e.g. optim.lr=1e-3 model.slots.time_out=null"
     )
     return parser
+
+
+def writable_folder(path: str, key: str) -> Path:
+    """Make a folder if need be, and be sure that a file can be written there."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise UserError(f"{key}: cannot write into {folder} ({error.strerror})") from None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -18,6 +18,7 @@ from videoadapt.errors import UserError, nearest
 Spec = dict[str, Any]  # {kind: name, **options}: the options are checked against the adapter's constructor
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _views(text: str) -> str:
@@ -26,7 +27,14 @@ def _views(text: str) -> str:
     return text
 
 
+def _range(ends: list[float]) -> list[float]:
+    if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+        raise ValueError("a range is [low, high] with 0 < low <= high")
+    return ends
+
+
 ViewText = Annotated[str, AfterValidator(_views)]
+Range = Annotated[list[float], AfterValidator(_range)]
 
 
 class Section(BaseModel):
@@ -79,8 +87,8 @@ class ModelConfig(Section):
     slots: Slots = Slots()
     linears: Linears = Linears()
     unfreeze: list[Literal["norm", "bias", "all"]] = []  # final norm, every bias, everything
-    drop_path: Share = 0.0  # of the last block; rises linearly from 0, drops whole clips
-    dropout: Share = 0.0  # before the head
+    drop_path: Rate = 0.0  # of the last block; rises linearly from 0, drops whole clips
+    dropout: Rate = 0.0  # before the head
 
 
 class DataConfig(Section):
@@ -96,13 +104,13 @@ class DataConfig(Section):
     stride: Positive = 4  # frames between two of a dense clip
     spacing: Literal["endpoints", "centers"] = "endpoints"  # of dense test clips: mmaction2 1.x | AIM
     out_of_range: Literal["loop", "repeat_last"] = "loop"  # dense clips longer than the video
-    crop_scale: list[float] = Field([0.08, 1.0], min_length=2, max_length=2)  # area of the random resized crop
-    crop_ratio: list[float] = Field([0.75, 1.3333], min_length=2, max_length=2)
+    crop_scale: Range = [0.08, 1.0]  # area of the random resized crop
+    crop_ratio: Range = [0.75, 1.3333]  # width to height
     flip: Share = 0.5  # 0 where left and right are labels
     resize: Positive | None = None  # short side before test crops; the model's image size by default
     cache_frames: bool = False  # keep every decoded video in memory: small data sets only
     max_bad_share: Share = 0.01  # of unreadable training videos before the run stops
-    workers: int = Field(2, ge=0)  # loader processes a rank
+    workers: int = Field(2, ge=0)  # processes of each loader (training, validation) a rank
 
 
 class OptimConfig(Section):
@@ -113,9 +121,9 @@ class OptimConfig(Section):
     min_lr: float = Field(0.0, ge=0)  # floor of the cosine
     warmup_epochs: float = Field(0.0, ge=0)  # linear, from 0
     weight_decay: float = Field(0.05, ge=0)  # not on biases, norms, other vectors and the temporal embedding
-    betas: list[float] = Field([0.9, 0.999], min_length=2, max_length=2)
+    betas: list[Rate] = Field([0.9, 0.999], min_length=2, max_length=2)
     clip_grad: float | None = Field(None, gt=0)
-    label_smoothing: Share = 0.0
+    label_smoothing: Rate = 0.0
 
 
 class TestConfig(Section):
@@ -172,7 +180,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         key, separator, value = text.partition("=")
         if not separator:
             raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
-        _set(raw, key.strip().split("."), _parse(value, f"override '{text}'"))
+        _set(raw, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
     return validate(Config, raw, str(path))
 
 
@@ -238,7 +246,7 @@ def _read_yaml(path: Path) -> dict:
 def _parse(text: str, source: str) -> Any:
     try:
         return _nested(yaml.load(text, Loader=_Loader))
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
@@ -248,14 +256,38 @@ def _nested(value: Any) -> Any:
         return value
     result: dict = {}
     for key, inner in value.items():
-        _set(result, str(key).split("."), _nested(inner))
+        _set(result, str(key).split("."), _nested(inner), replace=False)
     return result
 
 
-def _set(tree: dict, path: Sequence[str], value: Any) -> None:
+def _set(tree: dict, path: Sequence[str], value: Any, replace: bool) -> None:
+    """Put ``value`` at ``path``; without ``replace``, mappings merge and nothing may stand twice."""
     *parents, last = path
     for part in parents:
         if not isinstance(tree.get(part), dict):
+            if part in tree and not replace:
+                raise ValueError(f"key '{part}' stands twice")
             tree[part] = {}
         tree = tree[part]
-    tree[last] = value
+    if replace or last not in tree:
+        tree[last] = value
+    elif isinstance(tree[last], dict) and isinstance(value, dict):
+        for key, inner in value.items():
+            _set(tree[last], [key], inner, replace)
+    else:
+        raise ValueError(f"key '{last}' stands twice")
+
+
+def first_difference(one: Mapping, other: Mapping, free: frozenset[str] = frozenset()) -> tuple[str, Any, Any] | None:
+    """The first dotted key, outside ``free``, at which two dumped sections differ, and both values."""
+    for key in [*one, *(key for key in other if key not in one)]:
+        a, b = one.get(key), other.get(key)
+        if key in free or a == b:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            inner = frozenset(name.partition(".")[2] for name in free if name.startswith(f"{key}."))
+            if deeper := first_difference(a, b, inner):
+                return f"{key}.{deeper[0]}", *deeper[1:]
+            continue
+        return key, a, b
+    return None

@@ -35,6 +35,8 @@ class LoraLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.base, self.parts = base, parts or fused_parts(base)
+        if base.out_features % self.parts:
+            raise ValueError(f"parts={parts} must divide {base.out_features} outputs")
         self.scale = (rank if alpha is None else alpha) / rank
         like = {"device": base.weight.device, "dtype": base.weight.dtype}
         self.lora_a = nn.Parameter(torch.empty(self.parts, rank, base.in_features, **like))

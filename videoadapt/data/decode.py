@@ -84,9 +84,9 @@ class PyavVideo:
         wanted = _checked(indices, self)
         try:
             images = {number: _to_rgb(frame) for number, frame in self._forward(sorted(set(wanted)))}
+            return np.stack([images[number] for number in wanted])
         except (av.FFmpegError, ValueError) as error:
             raise VideoReadError(f"{self.path}: decoding failed ({_reason(error)})") from None
-        return np.stack([images[number] for number in wanted])
 
     def _forward(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted frames with their numbers; jumps to a key frame only where that skips frames."""
@@ -152,11 +152,22 @@ class DecordVideo:
         self._reader = None  # decord decodes ahead in the background as long as a reader lives
 
 
-def _open_decord(path: Path) -> "DecordVideo | PyavVideo":
+def require_backend(backend: Backend) -> None:
+    """A UserError if the decoder cannot be loaded here; in the main process, before any worker needs it."""
+    if backend == "decord":
+        _import_decord()
+
+
+def _import_decord():
     try:
         import decord
     except (ImportError, OSError, RuntimeError) as error:
         raise UserError(f"data.decoder: decord cannot be loaded here ({_reason(error)}); use pyav") from None
+    return decord
+
+
+def _open_decord(path: Path) -> "DecordVideo | PyavVideo":
+    decord = _import_decord()
     video = PyavVideo(path)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)

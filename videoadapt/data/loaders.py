@@ -45,7 +45,8 @@ def test_loader(videos: Dataset, workers: int, rank: int = 0, world: int = 1) ->
 
 def _workers(count: int) -> dict:
     pinned = torch.cuda.is_available()
-    return {"num_workers": count, "persistent_workers": count > 0, "pin_memory": pinned}
+    generator = torch.Generator()  # the loader's own draws leave the global generator, and so resuming, alone
+    return {"num_workers": count, "persistent_workers": count > 0, "pin_memory": pinned, "generator": generator}
 
 
 def _as_list(samples: Sequence[Sample]) -> list[Sample]:

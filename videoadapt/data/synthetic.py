@@ -62,14 +62,13 @@ def motion_clip(label: int, masks: Tensor, generator: Generator) -> np.ndarray:
     return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str = "libx264", **options: str) -> None:
-    """Encode rgb frames (h w 3) uint8 as yuv420p into the container that the suffix names.
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    """Encode rgb frames (h w 3) uint8 as H.264, yuv420p, into the container that the suffix names.
 
-    The default is a constant quantiser: x264's rate control does not give the same bytes every time.
+    With a constant quantiser: x264's rate control does not give the same bytes every time.
     """
-    options = options or {"qp": "20", "preset": "veryfast"}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=fps, options=options)
+        stream = container.add_stream("libx264", rate=fps, options={"qp": "20", "preset": "veryfast"})
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         for index, image in enumerate(frames):
             if index == 0:
@@ -81,8 +80,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str =
 def _masks(held_out: bool) -> Tensor:
     shapes, (digits, labels) = sprites.shape_masks(), sprites.digit_masks()
     if held_out:
-        return torch.cat([shapes[_HELD_OUT_SHAPES:], digits[labels >= _HELD_OUT_DIGITS][:40]])
-    return torch.cat([shapes[:_HELD_OUT_SHAPES], digits[labels < _HELD_OUT_DIGITS][:80]])
+        return torch.cat([shapes[_HELD_OUT_SHAPES:], digits[labels >= _HELD_OUT_DIGITS]])
+    return torch.cat([shapes[:_HELD_OUT_SHAPES], digits[labels < _HELD_OUT_DIGITS]])
 
 
 def _uniform(low: float, high: float, generator: Generator) -> float:
@@ -104,10 +103,10 @@ def _trajectory(pair: int, generator: Generator) -> Tensor:
     start = 2 * torch.rand(4, generator=generator) - 1
     poses = torch.stack(
         [
-            0.35 * start[0] + 0.3 * drift[0] * ramp,
-            0.35 * start[1] + 0.3 * drift[1] * ramp,
-            torch.log(0.42 * 1.25 ** start[2] * 1.15 ** (drift[2] * ramp)),
-            0.5 * start[3] + 0.4 * drift[3] * ramp,
+            0.42 * start[0] + 0.3 * drift[0] * ramp,
+            0.42 * start[1] + 0.3 * drift[1] * ramp,
+            torch.log(0.42 * 1.3 ** start[2] * 1.15 ** (drift[2] * ramp)),
+            0.55 * start[3] + 0.4 * drift[3] * ramp,
         ],
         dim=1,
     )

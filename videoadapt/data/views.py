@@ -23,9 +23,6 @@ class Views:
     def __str__(self) -> str:
         return f"{self.frames}x{self.clips}x{self.crops}"
 
-    def __len__(self) -> int:
-        return self.clips * self.crops
-
 
 def decode_clips(read: Callable[[np.ndarray], np.ndarray], indices: np.ndarray) -> tuple[Tensor, Tensor]:
     """Decode every frame that occurs in ``indices`` (clips, t) once.

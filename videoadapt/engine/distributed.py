@@ -34,11 +34,15 @@ def start(device: str = "auto") -> Ranks:
         raise UserError(f"run.device: no device '{device}'; choose from: auto, cpu, cuda, cuda:<number>") from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"run.device: '{device}' asked for, but torch sees no GPU; use cpu or auto")
-    if "RANK" not in os.environ:
-        return Ranks(chosen)
+    launched = "RANK" in os.environ
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]) if launched else chosen.index or 0)
+        count = torch.cuda.device_count()
+        if chosen.index >= count:
+            raise UserError(f"run.device: no GPU {chosen.index}, torch sees {count}; start as many ranks as GPUs")
         torch.cuda.set_device(chosen)
+    if not launched:
+        return Ranks(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return Ranks(chosen, dist.get_rank(), dist.get_world_size())
 

@@ -25,6 +25,12 @@ class Predictions:
     scores: np.ndarray  # (n k) fp32
     unreadable: dict[int, str]  # index to message
 
+    def scalars(self) -> dict[str, float]:
+        """``top1`` and ``top5``, and the number of unreadable videos where there are any."""
+        results = self.results()
+        keys = ("top1", "top5", *(["num_unreadable"] if self.unreadable else []))
+        return {key: results[key] for key in keys}
+
     def results(self) -> dict[str, Any]:
         """The accuracies, and what could not be read."""
         return {**metrics.summary(self.label, self.scores), "num_unreadable": len(self.unreadable)}

@@ -4,9 +4,13 @@ import numpy as np
 
 
 def top_k_accuracy(label: np.ndarray, scores: np.ndarray, k: int) -> float:
-    """Share of rows whose label is among the k highest scores; equal scores rank by class number, NaN last."""
+    """Share of rows whose label is among the k highest scores; equal scores rank by class number.
+
+    A label whose own score is -inf or NaN is never among them, however few classes there are.
+    """
     best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), axis=1, kind="stable")[:, :k]
-    return 100 * float((best == label[:, None]).any(1).mean())
+    hits = (best == label[:, None]).any(1) & np.isfinite(scores[np.arange(len(label)), label])
+    return 100 * float(hits.mean())
 
 
 def per_class_accuracy(label: np.ndarray, scores: np.ndarray) -> list[dict[str, float | int | None]]:

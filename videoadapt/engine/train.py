@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import load_trainable, read_state, save_checkpoint, save_state, trainable_tensors
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.log import RunLog
-from videoadapt.engine.precision import autocast, grad_scaler
+from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def train(
     loader: DataLoader,
     optimizer: torch.optim.Optimizer,
     schedule: Any,
+    scaler: torch.amp.GradScaler,
     *,
     recipe: Recipe,
     ranks: Ranks,
@@ -69,17 +70,19 @@ def train(
     Args:
         loader: yields lists of ``Sample``; its batch sampler has an ``epoch`` to set.
         schedule: ``step_update(step)`` sets the optimizer's learning rate.
-        evaluate: gives ``top1`` and ``top5`` of a model; called on every rank.
+        scaler: of the loss, for fp16.
+        evaluate: gives ``top1`` and more scalars of a model to log; called on every rank.
         about: facts that every checkpoint carries.
         resume: go on from ``out_dir``'s resume state.
     """
-    scaler = grad_scaler(ranks.device, recipe.precision)
     progress = _restore(out_dir / STATE, model, optimizer, scaler) if resume else Progress()
     replica = DistributedDataParallel(model) if ranks.world > 1 else model
     steps = len(loader) // recipe.accumulate
+    if progress.step != progress.epoch * steps:
+        raise UserError(f"{out_dir / STATE}: made with other steps an epoch than {steps}; resume with as many ranks")
     health = _Health(len(loader.dataset), recipe.max_bad_share)
     with (
-        RunLog(out_dir, ranks.is_main) as run_log,
+        RunLog(out_dir, ranks.is_main, after=progress.step) as run_log,
         _bar(recipe.epochs * steps, progress.step, ranks.is_main) as bar,
     ):
         while progress.epoch < recipe.epochs:
@@ -98,8 +101,9 @@ def train(
                     if progress.step % steps:
                         run_log.write(progress.step, progress.step / steps, **record)
             progress.epoch += 1
+            health.share()
             if progress.epoch % recipe.eval_every == 0 or progress.epoch == recipe.epochs:
-                record |= {key: value for key, value in evaluate(model).items() if key in ("top1", "top5")}
+                record |= evaluate(model)
             run_log.write(progress.step, progress.epoch, **record)
             if ranks.is_main:
                 _save(out_dir, model, optimizer, scaler, progress, about, record.get("top1"))
@@ -154,10 +158,19 @@ class _Health:
                 self.unreadable.add(message)
                 log.warning("unreadable, replaced by another video: %s", message)
             if sample.views is None or len(self.unreadable) > self.max_share * self.num_videos:
-                raise UserError(
-                    f"{len(self.unreadable)} of {self.num_videos} training videos are unreadable, more than "
-                    f"data.max_bad_share={self.max_share:g} allows; last: {sample.unreadable[-1]}"
-                )
+                self._stop(sample.unreadable[-1])
+
+    def share(self) -> None:
+        """Count what any rank met."""
+        self.unreadable = set().union(*distributed.gather(self.unreadable))
+        if len(self.unreadable) > self.max_share * self.num_videos:
+            self._stop(min(self.unreadable))
+
+    def _stop(self, message: str) -> NoReturn:
+        raise UserError(
+            f"{len(self.unreadable)} of {self.num_videos} training videos are unreadable, more than "
+            f"data.max_bad_share={self.max_share:g} allows; e.g. {message}"
+        )
 
 
 def _finite(loss: Tensor, step: int) -> float:

@@ -56,4 +56,7 @@ def load_aim(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         raise UserError(f"AIM weights and model differ in {different[0]} and {len(different) - 1} more tensors")
     with torch.no_grad():
         for name, parameter in wanted.items():
+            if weights[name].shape != parameter.shape:
+                have, need = tuple(weights[name].shape), tuple(parameter.shape)
+                raise UserError(f"AIM weights: {name} has shape {have}, the model needs {need}")
             parameter.copy_(weights[name])

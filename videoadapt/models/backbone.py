@@ -60,15 +60,21 @@ def load_backbone(
     return vit
 
 
-def input_spec(name: str, image_size: int | None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What the backbone eats: ``image_size``, and ``mean`` and ``std`` of pixels in [0, 1]."""
+def input_spec(
+    name: str, pretrained: str, image_size: int | None = None, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the backbone eats: ``image_size``, and ``mean`` and ``std`` of pixels in [0, 1].
+
+    Mean and std are those of the timm tag; for weights from elsewhere, those of timm's default tag.
+    """
+    size = image_size or (options or {}).get("img_size")
     if name == MINI:
-        return {"image_size": image_size or _MINI_OPTIONS["img_size"], "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    source = timm.models.get_pretrained_cfg(name)
+        return {"image_size": size or _MINI_OPTIONS["img_size"], "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    tagged = f"{name}.{pretrained}"
+    source = timm.models.get_pretrained_cfg(tagged if tagged in timm.list_pretrained(f"{name}.*") else name)
     if source is None:
         raise _unknown(name)
-    size = image_size or (options or {}).get("img_size") or source.input_size[-1]
-    return {"image_size": size, "mean": tuple(source.mean), "std": tuple(source.std)}
+    return {"image_size": size or source.input_size[-1], "mean": tuple(source.mean), "std": tuple(source.std)}
 
 
 def open_blocks(vit: VisionTransformer, *, time: bool, order: Order, drop_path: float) -> None:

@@ -57,9 +57,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and fp32 values: equal exactly if two backbones hold the same weights."""
+    """SHA-256 over names, shapes and fp32 values: equal exactly if two backbones hold the same weights.
+
+    The position embedding is left out, which follows the input's resolution.
+    """
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
+        if key == "pos_embed":
+            continue
         digest.update(f"{key} {tuple(value.shape)}".encode())
         digest.update(value.detach().float().cpu().contiguous().numpy())
     return digest.hexdigest()
@@ -70,6 +75,12 @@ def _fit(vit: nn.Module, state: dict[str, Tensor], source: str) -> None:
 
     timm's own filter renames the keys of other libraries and resamples the position embedding.
     """
+    patch = vit.patch_embed.proj.weight.shape[-1]
+    for key, value in state.items():
+        if key.endswith(("conv1.weight", "patch_embed.proj.weight")) and value.ndim == 4 and value.shape[-1] != patch:
+            raise UserError(
+                f"{source}: has patches of {value.shape[-1]} pixels, the backbone of {patch}: another one's"
+            )
     weights, wanted = checkpoint_filter_fn(state, vit), vit.state_dict()
     missing = [key for key in wanted if key not in weights]
     if missing:
@@ -108,6 +119,13 @@ def _download_open_clip(backbone: str, tag: str) -> Path:
     if not source:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
         raise UserError(f"model.pretrained: '{tag}' is no open_clip tag of {name}; choose from: {tags}")
+    if bool(source.get("quick_gelu")) != ("quickgelu" in backbone):
+        other = (
+            backbone.replace("_clip_quickgelu_", "_clip_")
+            if "quickgelu" in backbone
+            else backbone.replace("_clip_", "_clip_quickgelu_")
+        )
+        raise UserError(f"model.pretrained: open_clip:{tag} was trained with another activation; use backbone {other}")
     try:
         return Path(open_clip.download_pretrained(source))
     except Exception as error:  # as above

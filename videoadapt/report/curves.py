@@ -4,11 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 
 def read_metrics(path: Path) -> list[dict]:
@@ -30,14 +28,13 @@ def draw_comparison(
         curves: run name to the lines of its ``metrics.jsonl``.
         top1: run name to percent.
     """
-    figure = plt.figure(figsize=(13, 4.6), layout="constrained")
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
     left, middle, right = figure.subfigures(1, 3, width_ratios=[1.15, 1, 1])
-    colours = dict(zip(top1, plt.get_cmap("viridis")(np.linspace(0.1, 0.85, len(top1))), strict=True))
+    colours = dict(zip(top1, colormaps["viridis"](np.linspace(0.1, 0.85, len(top1))), strict=True))
     _draw_clips(left, clips)
     _draw_losses(middle.subplots(), curves, colours)
     _draw_bars(right.subplots(), top1, colours)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _draw_losses(axes, curves: Mapping[str, list[dict]], colours: Mapping) -> None:
