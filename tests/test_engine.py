@@ -96,6 +96,16 @@ def test_vectors_and_the_temporal_embedding_are_not_decayed():
     assert decay[id(model.bias)] == decay[id(model.temporal_embedding)] == 0
 
 
+def test_the_temporal_embedding_may_learn_faster():
+    model = nn.Linear(3, 2)
+    model.temporal_embedding = nn.Parameter(torch.zeros(4, 1, 3))
+    optimizer = build_optimizer(model, lr=0.1, weight_decay=0.1, betas=(0.9, 0.999), temporal_lr_scale=4.0)
+    build_schedule(optimizer, total_steps=10, warmup_steps=0, min_lr=0.0).step_update(0)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(model.weight)] == rates[id(model.bias)] == pytest.approx(0.1)
+    assert rates[id(model.temporal_embedding)] == pytest.approx(0.4)
+
+
 def test_the_schedule_warms_up_and_falls_to_the_floor():
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     schedule = build_schedule(optimizer, total_steps=100, warmup_steps=10, min_lr=0.25)

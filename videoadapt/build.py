@@ -157,7 +157,13 @@ def build_optimization(
     """Optimizer, schedule and loss scaling for epochs of so many batches on this rank."""
     scaler = grad_scaler(ranks.device, config.run.precision)
     optim, steps = config.optim, batches // config.optim.accumulate
-    optimizer = build_optimizer(model, lr=optim.lr, weight_decay=optim.weight_decay, betas=tuple(optim.betas))
+    optimizer = build_optimizer(
+        model,
+        lr=optim.lr,
+        weight_decay=optim.weight_decay,
+        betas=tuple(optim.betas),
+        temporal_lr_scale=optim.temporal_lr_scale,
+    )
     schedule = build_schedule(
         optimizer,
         total_steps=optim.epochs * steps,

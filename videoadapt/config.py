@@ -120,6 +120,7 @@ class OptimConfig(Section):
     lr: float = Field(4e-4, gt=0)
     min_lr: float = Field(0.0, ge=0)  # floor of the cosine
     warmup_epochs: float = Field(0.0, ge=0)  # linear, from 0
+    temporal_lr_scale: float = Field(1.0, gt=0)  # times lr for the temporal embedding, which starts at zero
     weight_decay: float = Field(0.05, ge=0)  # not on biases, norms, other vectors and the temporal embedding
     betas: list[Rate] = Field([0.9, 0.999], min_length=2, max_length=2)
     clip_grad: float | None = Field(None, gt=0)

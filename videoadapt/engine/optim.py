@@ -7,17 +7,28 @@ from torch import nn
 
 
 def build_optimizer(
-    model: nn.Module, *, lr: float, weight_decay: float, betas: tuple[float, float]
+    model: nn.Module, *, lr: float, weight_decay: float, betas: tuple[float, float], temporal_lr_scale: float = 1.0
 ) -> torch.optim.AdamW:
-    """AdamW over what ``requires_grad``; no weight decay on vectors and on the temporal embedding."""
+    """AdamW over what ``requires_grad``; no weight decay on vectors and on the temporal embedding.
+
+    The temporal embedding, a group of its own, learns ``temporal_lr_scale`` times as fast.
+    """
     groups = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=["temporal_embedding"])
+    embedding = getattr(model, "temporal_embedding", None)
+    if embedding is not None:
+        for group in groups:
+            group["params"] = [p for p in group["params"] if p is not embedding]
+        groups.append({"params": [embedding], "weight_decay": 0.0, "lr_scale": temporal_lr_scale})
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, betas=betas)
 
 
 def build_schedule(
     optimizer: torch.optim.Optimizer, *, total_steps: int, warmup_steps: int, min_lr: float
 ) -> CosineLRScheduler:
-    """Linear warm-up from 0, then a cosine from the optimizer's rate to ``min_lr``; ``step_update(step)`` sets it."""
+    """Linear warm-up from 0, then a cosine from the optimizer's rate to ``min_lr``; ``step_update(step)`` sets it.
+
+    A parameter group's ``lr_scale`` multiplies its rate.
+    """
     return CosineLRScheduler(
         optimizer, total_steps, lr_min=min_lr, warmup_t=warmup_steps, warmup_lr_init=0.0, t_in_epochs=False
     )
