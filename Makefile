@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-full test lint
+.PHONY: demo demo-full test
 
 demo: .venv/installed
 	$(BIN)/python tools/demo.py

@@ -32,5 +32,5 @@ setup(
         "matplotlib>=3.7",
         "scikit-learn>=1.3",
     ],
-    extras_require={"dev": ["pytest>=8", "ruff>=0.6"]},
+    extras_require={"dev": ["pytest>=8", "ruff==0.17.5"]},
 )
