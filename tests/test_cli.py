@@ -333,6 +333,10 @@ def test_policies_for_unreadable_test_videos_are_reported(
 
 TEST_MISTAKES = {
     "another backbone": (["model.pretrained=none"], "trained on another backbone"),
+    "other architecture": (
+        ["model.backbone=vit_base_patch16_clip_224"],
+        "trained with model.backbone=vit_mini_patch16_clip_64, the config has vit_base_patch16_clip_224",
+    ),
     "other classes": (
         ["data.num_classes=4", "data.classes=null"],
         "trained for 3 classes, data.num_classes asks for 4",

@@ -33,7 +33,7 @@ from videoadapt.models.classifier import Classifier
 from videoadapt.models.pretrained import fingerprint
 
 # What may differ between a checkpoint's model section and that of a test: it changes no trained function.
-_FREE_IN_TEST = frozenset({"backbone", "pretrained", "image_size", "num_frames", "drop_path", "dropout"})
+_FREE_IN_TEST = frozenset({"pretrained", "image_size", "num_frames", "drop_path", "dropout"})
 
 
 def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Classifier:
