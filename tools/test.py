@@ -4,6 +4,7 @@ Views are frames x clips x crops. Also under torchrun, with the same result. Pri
 and predictions.npz (index, label, scores) into run.out_dir.
 """
 
+import io
 import json
 from importlib.metadata import distributions
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from videoadapt import build, cli
 from videoadapt.config import Config, load_config
 from videoadapt.engine import distributed
-from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.engine.checkpoint import atomically, read_checkpoint
 from videoadapt.engine.evaluate import Predictions
 
 _PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord")
@@ -65,10 +66,11 @@ def _provenance(config: Config, views: str, checkpoint: Path) -> dict:
 def _write(out_dir: Path, results: dict, predictions: Predictions) -> None:
     unreadable = [{"index": index, "reason": reason} for index, reason in predictions.unreadable.items()]
     text = json.dumps({**results, "unreadable": unreadable}, indent=2)
-    (out_dir / "results.json").write_text(text + "\n", encoding="utf-8")
-    np.savez_compressed(
-        out_dir / "predictions.npz", index=predictions.index, label=predictions.label, scores=predictions.scores
-    )
+    arrays = {"index": predictions.index, "label": predictions.label, "scores": predictions.scores}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    atomically(out_dir / "predictions.npz", lambda path: path.write_bytes(packed.getvalue()))
+    atomically(out_dir / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def _show(results: dict, classes: list[str]) -> None:

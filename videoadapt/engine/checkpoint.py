@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[st
     """Write tensors and JSON-able facts about them as safetensors; a reader never sees half a file."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = {"format": _FORMAT, **{key: json.dumps(value) for key, value in about.items()}}
-    _atomically(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata=metadata)))
+    atomically(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata=metadata)))
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -62,7 +62,7 @@ def load_trainable(model: nn.Module, tensors: Mapping[str, Tensor], source: str 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming needs beside the weights: optimizer, counters."""
-    _atomically(path, lambda temporary: torch.save(dict(state), temporary))
+    atomically(path, lambda temporary: torch.save(dict(state), temporary))
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -73,7 +73,8 @@ def read_state(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a readable resume state ({reason}); run.overwrite=true starts anew") from None
 
 
-def _atomically(path: Path, write: Callable[[Path], None]) -> None:
+def atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` and put it in place whole, or leave ``path`` as it was."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
