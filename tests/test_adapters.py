@@ -85,8 +85,9 @@ def test_only_what_was_added_learns(section, clips):
         optimizer.step()
     assert all(p.grad is None for p in frozen.values())
     assert all(torch.equal(frozen[name], before[name]) for name in frozen)
-    asleep = [name for name, p in model.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
-    assert asleep == []
+    asleep = {name for name, p in model.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0}
+    # one number added to every channel of the residual stream is taken out again by the next LayerNorm
+    assert all(name.endswith(("proj.s2", "fc2.s2")) and model.get_parameter(name).numel() == 1 for name in asleep)
 
 
 @pytest.mark.parametrize("section", CASES)
@@ -156,8 +157,8 @@ def test_karst_delta_equals_the_sum_of_kronecker_products(name):
     torch.testing.assert_close(layer.delta_weight(), delta, rtol=1e-6, atol=1e-6)
     whole = torch.cat([sum(torch.kron(c[i], a[i, part].T @ b[i].T) for i in range(2)) for part in range(a.shape[1])])
     torch.testing.assert_close(layer.delta_weight(), whole, rtol=1e-6, atol=1e-6)
-    x = torch.randn(3, 7, 64)
-    torch.testing.assert_close(layer(x), layer.base(x) + x @ delta.T, rtol=1e-5, atol=1e-5)
+    layer, x = layer.double(), torch.randn(3, 7, 64).double()
+    torch.testing.assert_close(layer(x), layer.base(x) + x @ delta.double().T, rtol=1e-5, atol=1e-5)
 
 
 def test_karst_training_never_builds_the_weight_delta():
