@@ -61,7 +61,7 @@ ERRORS = [
     ("data={}", "data.num_classes: is missing"),
     ("data.spacing=center", "data.spacing: input should be 'endpoints' or 'centers', got 'center'"),
     ("data.train=5", "data.train: input should be a valid string, got 5"),
-    ("model.unfreeze=[nrm]", "model.unfreeze.0: input should be 'norm', 'bias' or 'all', got 'nrm'"),
+    ("model.unfreeze=[nrm]", "model.unfreeze.0: input should be 'norm', 'norms', 'bias' or 'all', got 'nrm'"),
     ("model.num_classes=3", "model.num_classes 3 != data.num_classes 8"),
     ("model=5", "model: input should be a valid dictionary"),
     ("optim.min_lr=1", "optim.min_lr 1 is above optim.lr 0.0003"),

@@ -243,11 +243,11 @@ def test_drop_path_drops_whole_clips():
     perturb(model)
     block = model.backbone.blocks[-1]
     assert [b.drop_path for b in model.backbone.blocks] == [0.0, 0.5]
-    dropped = (block._drop(torch.ones(64 * 4, 3, 8), t=4) == 0).view(64, -1)
+    dropped = (block._dropped(torch.ones(64 * 4, 3, 8), t=4) == 0).view(64, -1)
     assert (dropped.all(1) | ~dropped.any(1)).all()
     assert 10 < dropped.all(1).sum() < 54
     block.eval()
-    assert torch.equal(block._drop(torch.ones(8, 3, 8), t=4), torch.ones(8, 3, 8))
+    assert torch.equal(block._dropped(torch.ones(8, 3, 8), t=4), torch.ones(8, 3, 8))
 
 
 def test_counts_of_the_papers():
@@ -288,7 +288,10 @@ def test_counts_of_the_papers():
         ({"linears": {"time": {"proj": {"kind": "karst"}}}}, "model.linears.time.proj: .*cannot start at zero"),
         ({"linears": {"mlp": {"fc1": {"kind": "karst", "m": 7}}}}, "model.linears.mlp.fc1: m=7 must divide"),
         ({"linears": {"mlp": {"fc1": {"kind": "lora", "rank": 0}}}}, "mlp.fc1.rank: .*greater than or equal to 1"),
-        ({"linears": {"mlp": {"fc1": {"kind": "loki"}}}}, "no kind 'loki'; choose from: karst, lora"),
+        (
+            {"linears": {"mlp": {"fc1": {"kind": "loki"}}}},
+            "no kind 'loki'; choose from: bitfit, fact, karst",
+        ),
         ({"num_frames": None, "slots": {"time_out": {"kind": "loki", "widths": [4, 4]}}}, "needs model.num_frames"),
     ],
 )

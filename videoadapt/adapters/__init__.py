@@ -1,17 +1,39 @@
 """The catalogue: every way to adapt a frozen model, by the word a config uses.
 
 A *slot adapter* is built as ``cls(dim, **options)`` and maps tokens to a delta of the same shape, zero when fresh.
-A *linear tuner* is built as ``cls(linear, **options)``, owns the frozen linear, computes the same function when
-fresh (or zero, with ``zero_start=True``) and can be ``merged()`` into a plain linear.
+With ``needs_layout = True`` it is called as ``slot(x, layout)`` and cannot stand in the time view, which has frames
+in place of patches. A *linear tuner* is built as ``cls(linear, **options)``, owns the frozen linear, computes the
+same function when fresh (or zero, with ``zero_start=True``) and can be ``merged()`` into a plain linear. ``Prompt``
+is the one thing that is neither.
 """
 
 from videoadapt.adapters.adapter import Adapter
+from videoadapt.adapters.adaptformer import AdaptFormer
+from videoadapt.adapters.bitfit import BitfitLinear
+from videoadapt.adapters.convpass import Convpass
+from videoadapt.adapters.fact import FactLinear
 from videoadapt.adapters.kan import KAN, KANLinear
 from videoadapt.adapters.karst import KarstLinear
 from videoadapt.adapters.loki import LoKi
 from videoadapt.adapters.lora import LoraLinear
+from videoadapt.adapters.prompt import Prompt
+from videoadapt.adapters.ssf import SsfLinear
+from videoadapt.adapters.st_adapter import STAdapter
 
-SLOTS = {"adapter": Adapter, "kan": KAN, "loki": LoKi}
-TUNERS = {"karst": KarstLinear, "lora": LoraLinear}
+SLOTS = {
+    "adapter": Adapter,
+    "adaptformer": AdaptFormer,
+    "convpass": Convpass,
+    "kan": KAN,
+    "loki": LoKi,
+    "st_adapter": STAdapter,
+}
+TUNERS = {
+    "bitfit": BitfitLinear,
+    "fact": FactLinear,
+    "karst": KarstLinear,
+    "lora": LoraLinear,
+    "ssf": SsfLinear,
+}
 
-__all__ = ["SLOTS", "TUNERS", "KANLinear", "KarstLinear", "LoraLinear"]
+__all__ = ["SLOTS", "TUNERS", "KANLinear", "KarstLinear", "LoraLinear", "Prompt"]

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Widths
+from videoadapt.adapters.common import Widths, start_at_zero
 
 
 class Adapter(nn.Module):
@@ -18,8 +18,7 @@ class Adapter(nn.Module):
         self.down = nn.Sequential(*hidden)
         self.up = nn.Linear(widths[-1], dim)
         self.scale = scale
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        start_at_zero(self.up)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * self.up(self.down(x))

@@ -14,10 +14,9 @@ def fill_slot(blocks: Iterable[nn.Module], slot: str, make: MakeSlot) -> None:
         setattr(block, slot, make())
 
 
-def wrap_linear(blocks: Iterable[nn.Module], site: str, make: MakeTuner) -> None:
-    """A fresh tuner around the same frozen linear of every block."""
-    for block in blocks:
-        holder, name = block.linear(site)
+def wrap_linear(holders: Iterable[nn.Module], name: str, make: MakeTuner) -> None:
+    """A fresh tuner around the frozen linear ``name`` of every holder."""
+    for holder in holders:
         setattr(holder, name, make(getattr(holder, name)))
 
 
@@ -34,12 +33,15 @@ def unfreeze(model: nn.Module, what: Iterable[str]) -> None:
     """Let existing parameters train too.
 
     Args:
-        what: ``norm`` (the final one), ``bias`` (every bias of the backbone), ``all`` (everything).
+        what: ``norm`` (the final one), ``norms`` (every LayerNorm of the backbone), ``bias`` (its every bias),
+            ``all`` (everything).
     """
-    vit = model.backbone
+    backbone = model.backbone
+    last = [backbone.norm, getattr(backbone, "fc_norm", None) or nn.Identity()]
     chosen = {
-        "norm": lambda: [*vit.norm.parameters(), *vit.fc_norm.parameters()],
-        "bias": lambda: [p for name, p in vit.named_parameters() if name.endswith("bias")],
+        "norm": lambda: [p for module in last for p in module.parameters()],
+        "norms": lambda: [p for m in backbone.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()],
+        "bias": lambda: [p for name, p in backbone.named_parameters() if name.endswith("bias")],
         "all": lambda: model.parameters(),
     }
     for word in what:

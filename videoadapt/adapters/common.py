@@ -21,3 +21,9 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     linear.weight = nn.Parameter(weight, requires_grad=False)
     linear.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
     return linear
+
+
+def start_at_zero(layer: nn.Linear | nn.Conv1d) -> None:
+    """Weight and bias to zero: the layer's output, and all that only scales it, starts at nothing."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)

@@ -1,11 +1,10 @@
 """KARST: Kronecker-factored updates with re-scaling, for free at inference."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, fused_parts, plain_linear
+from videoadapt.adapters.common import Size, fused_parts
+from videoadapt.adapters.rescale import Rescale, Rst
 
 
 class KarstLinear(nn.Module):
@@ -32,7 +31,7 @@ class KarstLinear(nn.Module):
         kernels: Size = 2,
         rank: Size = 8,
         *,
-        rst: Literal["channel", "scalar", "none"] = "none",
+        rst: Rst = "none",
         parts: Size | None = None,
         zero_start: bool = False,
     ) -> None:
@@ -40,20 +39,15 @@ class KarstLinear(nn.Module):
         parts = parts or fused_parts(base)
         if base.in_features % m or base.out_features % (parts * m):
             raise ValueError(f"m={m} must divide {base.in_features} inputs and {base.out_features // parts} outputs")
-        if zero_start and rst == "none":
-            raise ValueError("rst: none cannot start at zero; use rst: channel or scalar")
         self.base, self.m, self.parts = base, m, parts
         like = {"device": base.weight.device, "dtype": base.weight.dtype}
         self.C = nn.Parameter(torch.randn(kernels, m, m, **like) / m)
         self.A = nn.Parameter(torch.randn(kernels, parts, rank, base.out_features // parts // m, **like))
         self.B = nn.Parameter(torch.zeros(kernels, base.in_features // m, rank, **like))
-        size = {"channel": base.out_features, "scalar": 1}.get(rst)
-        self.s1 = nn.Parameter(torch.full((size,), -1.0 if zero_start else 0.0, **like)) if size else None
-        self.s2 = nn.Parameter(torch.zeros(size, **like)) if size else None
+        self.rst = Rescale(base, rst, zero_start)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.base(x) + self._delta(x)
-        return y if self.s1 is None else (self.s1 + 1) * y + self.s2
+        return self.rst(self.base(x) + self._delta(x))
 
     def _delta(self, x: Tensor) -> Tensor:
         kernels, _, rank, _ = self.A.shape
@@ -71,9 +65,4 @@ class KarstLinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """One plain linear that computes the same."""
-        weight, bias = self.base.weight + self.delta_weight(), self.base.bias
-        if self.s1 is None:
-            return plain_linear(weight, bias)
-        gain = (self.s1 + 1).expand(weight.shape[0])
-        bias = self.s2.expand_as(gain).clone() if bias is None else gain * bias + self.s2
-        return plain_linear(gain[:, None] * weight, bias)
+        return self.rst.folded(self.base.weight + self.delta_weight(), self.base.bias)

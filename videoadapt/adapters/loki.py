@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, Widths
+from videoadapt.adapters.common import Size, Widths, start_at_zero
 from videoadapt.adapters.kan import KANLinear
 
 
@@ -27,8 +27,7 @@ class LoKi(nn.Module):
         self.kan = nn.Sequential(*(KANLinear(i, o, grid_size, spline_order) for i, o in pairwise(widths)))
         self.up = nn.Linear(widths[-1], dim)
         self.scale = scale
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        start_at_zero(self.up)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * self.up(self.kan(self.down(x)))

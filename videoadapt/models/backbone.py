@@ -6,10 +6,12 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
 
 from videoadapt.errors import UserError, nearest
-from videoadapt.models.block import Order, SpaceTimeBlock
+from videoadapt.models.block import SpaceTimeBlock
 from videoadapt.models.pretrained import load_pretrained, load_weight_file
 
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
@@ -30,11 +32,11 @@ def load_backbone(
     image_size: int | None = None,
     options: Mapping[str, Any] | None = None,
     num_classes: int = 0,
-) -> VisionTransformer:
-    """A pretrained timm VisionTransformer, complete or an error.
+) -> VisionTransformer | SwinTransformer:
+    """A pretrained timm model, complete or an error.
 
     Args:
-        name: timm's name without a tag, or ``MINI``.
+        name: timm's name without a tag, or ``MINI``: a VisionTransformer of the standard block, or a Swin.
         pretrained: a timm tag, ``open_clip:<tag>``, a weight file, ``embedded`` for the mini, or ``none``: the same
             random weights every time, for tests and for training from scratch.
         image_size: side of the input where it differs from the backbone's; position embeddings are interpolated.
@@ -48,16 +50,16 @@ def load_backbone(
         arguments["img_size"] = image_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        vit = _create(name, {**arguments, "num_classes": num_classes})
-    if pretrained == "none" or vit.pos_embed.is_meta:
-        return vit
+        backbone = _create(name, {**arguments, "num_classes": num_classes})
+    if pretrained == "none" or next(backbone.parameters()).is_meta:
+        return backbone
     if pretrained == "embedded":
         if name != MINI:
             raise UserError(f"model.pretrained: embedded weights exist for {MINI} alone; {name} needs a tag or a file")
-        load_weight_file(vit, MINI_WEIGHTS)
+        load_weight_file(backbone, MINI_WEIGHTS)
     else:
-        load_pretrained(vit, name, pretrained)
-    return vit
+        load_pretrained(backbone, name, pretrained)
+    return backbone
 
 
 def input_spec(
@@ -77,31 +79,37 @@ def input_spec(
     return {"image_size": size or source.input_size[-1], "mean": tuple(source.mean), "std": tuple(source.std)}
 
 
-def open_blocks(vit: VisionTransformer, *, time: bool, order: Order, drop_path: float) -> None:
-    """Replace the blocks by space-time blocks around the same modules; drop-path rises linearly from 0."""
+def open_blocks(vit: VisionTransformer, *, drop_path: float = 0.0, **options: Any) -> None:
+    """Replace the blocks by ``SpaceTimeBlock``s around the same modules; drop-path rises linearly from 0."""
     rates = torch.linspace(0, drop_path, len(vit.blocks), device="cpu").tolist()
-    vit.blocks = torch.nn.Sequential(
-        *(
-            SpaceTimeBlock(block, time=time, order=order, drop_path=rate)
-            for block, rate in zip(vit.blocks, rates, strict=True)
-        )
-    )
+    opened = [SpaceTimeBlock(block, drop_path=rate, **options) for block, rate in zip(vit.blocks, rates, strict=True)]
+    vit.blocks = nn.Sequential(*opened)
 
 
-def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer:
+def holders(backbone: nn.Module, view: str) -> list[nn.Module]:
+    """The modules, block by block, that hold the linears of a view: ``time``, ``space`` or ``mlp``."""
+    stages = [backbone] if hasattr(backbone, "blocks") else backbone.layers
+    attribute = {"time": "time_attn", "space": "attn", "mlp": "mlp"}[view]
+    return [getattr(block, attribute) for stage in stages for block in stage.blocks]
+
+
+def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer | SwinTransformer:
     if name == MINI:
         name, arguments = _MINI_OF, {**_MINI_OPTIONS, **arguments}
     if name not in timm.list_models():
         raise _unknown(name)
     try:
-        vit = timm.create_model(name, **arguments)
+        backbone = timm.create_model(name, **arguments)
     except (TypeError, AssertionError) as error:
         raise UserError(f"model.backbone_options: {name} refuses {arguments} ({error})") from None
-    if not isinstance(vit, VisionTransformer) or type(vit.blocks[0]) is not Block:
-        raise UserError(f"model.backbone: {name} is not built from timm's standard ViT block; choose a timm ViT")
-    return vit
+    standard = isinstance(backbone, VisionTransformer) and type(backbone.blocks[0]) is Block
+    if not standard and not isinstance(backbone, SwinTransformer):
+        raise UserError(
+            f"model.backbone: {name} is not built from timm's standard ViT block; choose a timm ViT or Swin"
+        )
+    return backbone
 
 
 def _unknown(name: str) -> UserError:
-    names = [MINI, *timm.list_models("vit_*")]
+    names = [MINI, *timm.list_models("vit_*"), *timm.list_models("swin_*")]
     return UserError(f"model.backbone: timm has no '{name}'; {nearest(name, names)}")

@@ -5,17 +5,21 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from videoadapt.layout import Layout
+
 
 class Classifier(nn.Module):
-    """Frames through a ViT of space-time blocks, a mean over time, and a linear head.
+    """Frames through an image backbone, a mean over time, and a linear head.
 
     Args:
-        backbone: a timm VisionTransformer without a head, its blocks replaced by ``SpaceTimeBlock``s.
+        backbone: a timm VisionTransformer without a head, its blocks replaced by ``SpaceTimeBlock``s; or another timm
+            model without a head, which sees frame by frame.
         num_frames: length t of the learned temporal embedding, or None for images and for clips without one.
             It is added to all tokens of a frame, class token included, before ``norm_pre``, and starts at zero.
         num_classes: outputs of the head; None leaves the pooled feature as the output.
         dropout: on the pooled feature, before the head.
         mean, std: of the pixels the backbone was trained on, in [0, 1], per channel.
+        prompt: learned tokens, called with what enters each block.
     """
 
     def __init__(
@@ -27,11 +31,12 @@ class Classifier(nn.Module):
         dropout: float = 0.0,
         mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         std: tuple[float, ...] = (0.5, 0.5, 0.5),
+        prompt: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
-        width = backbone.embed_dim
-        like = {"device": backbone.pos_embed.device, "dtype": backbone.pos_embed.dtype}
+        self.backbone, self.prompt = backbone, prompt
+        width, first = backbone.num_features, next(backbone.parameters())
+        like = {"device": first.device, "dtype": first.dtype}
         shape = (num_frames, 1, width)
         self.temporal_embedding = nn.Parameter(torch.zeros(shape, **like)) if num_frames else None
         self.dropout = nn.Dropout(dropout)
@@ -52,16 +57,25 @@ class Classifier(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips (b c t h w) or images (b c h w) to one pooled feature a frame, (b t d)."""
         t = x.shape[2] if x.ndim == 5 else 1
-        frames = rearrange(x, "b c t h w -> (b t) c h w") if x.ndim == 5 else x
-        vit = self.backbone
-        tokens = vit._pos_embed(vit.patch_embed(self._normalised(frames)))
+        frames = self._normalised(rearrange(x, "b c t h w -> (b t) c h w") if x.ndim == 5 else x)
+        opened = hasattr(self.backbone, "blocks")
+        tokens = self._tokens(frames, t) if opened else self.backbone.forward_features(frames)
+        pooled = self.backbone.forward_head(tokens, pre_logits=True)
+        return rearrange(pooled, "(b t) d -> b t d", t=t)
+
+    def _tokens(self, frames: Tensor, t: int) -> Tensor:
+        """What timm's ``forward_features`` does, with the temporal embedding, prompts and the layout of a clip."""
+        vit, prefix = self.backbone, self.backbone.num_prefix_tokens
+        tokens = vit._pos_embed(vit.patch_embed(frames))
         if self.temporal_embedding is not None:
             tokens = tokens + repeat(self._temporal_embedding(t), "t 1 d -> (b t) 1 d", b=tokens.shape[0] // t)
         tokens = vit.norm_pre(vit.patch_drop(tokens))
-        for block in vit.blocks:
-            tokens = block(tokens, t)
-        pooled = vit.forward_head(vit.norm(tokens), pre_logits=True)
-        return rearrange(pooled, "(b t) d -> b t d", t=t)
+        height, width = vit.patch_embed.grid_size
+        for depth, block in enumerate(vit.blocks):
+            if self.prompt is not None:
+                tokens = self.prompt(tokens, prefix, depth)
+            tokens = block(tokens, Layout(t, tokens.shape[1] - height * width, height, width))
+        return vit.norm(tokens if self.prompt is None else self.prompt.removed(tokens, prefix))
 
     def _normalised(self, frames: Tensor) -> Tensor:
         if frames.dtype != torch.uint8:

@@ -1,14 +1,17 @@
-"""Pretrained weights for timm's vision transformers: complete, or an error."""
+"""Pretrained weights for timm's transformers: complete, or an error."""
 
 import hashlib
 import pickle
+import re
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models.vision_transformer import checkpoint_filter_fn
+from timm.models import swin_transformer, vision_transformer
 from torch import Tensor, nn
 
 from videoadapt.errors import UserError
@@ -34,19 +37,20 @@ def load_pretrained(vit: nn.Module, backbone: str, pretrained: str) -> None:
         _load_timm(vit, backbone, pretrained)
 
 
-def load_weight_file(vit: nn.Module, path: Path) -> None:
-    """Load a timm, open_clip or OpenAI state dict, saved as safetensors or by ``torch.save``."""
-    _fit(vit, read_state_dict(path), str(path))
+def load_weight_file(backbone: nn.Module, path: Path) -> None:
+    """Load a timm, open_clip or OpenAI state dict in any form they come in, or the JAX authors' ``.npz``."""
+    if path.suffix == ".npz":
+        _load_npz(backbone, path)
+    else:
+        _fit(backbone, read_state_dict(path), str(path))
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file, loaded without executing anything in it."""
+    """The tensors of a weight file: safetensors, ``torch.save`` or TorchScript, as OpenAI's; no pickled code runs."""
     if not path.is_file():
         raise UserError(f"{path}: no such weight file; {_REMEDY}")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable weight file ({_first_line(error)})") from None
     for wrapper in ("state_dict", "model"):
@@ -56,6 +60,30 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
+def _load_torch(path: Path) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # only TorchScript has them
+                return dict(torch.jit.load(path, map_location="cpu").state_dict())
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _load_npz(backbone: nn.Module, path: Path) -> None:
+    """The original ``ViT-B_16.npz`` and its like, through timm's own reader."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such weight file; {_REMEDY}")
+    if not hasattr(backbone, "blocks"):
+        raise UserError(f"{path}: .npz weights are those of a ViT, not of a {type(backbone).__name__}")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            blocks = {key.split("encoderblock_")[1].split("/")[0] for key in stored.files if "encoderblock_" in key}
+        if len(blocks) != len(backbone.blocks):
+            raise ValueError(f"{len(blocks)} blocks in the file, {len(backbone.blocks)} in the backbone")
+        backbone.load_pretrained(str(path))
+    except (KeyError, ValueError, RuntimeError, AssertionError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not the .npz weights of this backbone ({_first_line(error)})") from None
+
+
 def fingerprint(module: nn.Module) -> str:
     """SHA-256 over names, shapes and fp32 values: equal exactly if two backbones hold the same weights.
 
@@ -63,25 +91,29 @@ def fingerprint(module: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
-        if key == "pos_embed":
+        if key == "pos_embed" or key.endswith("relative_position_bias_table"):
             continue
         digest.update(f"{key} {tuple(value.shape)}".encode())
         digest.update(value.detach().float().cpu().contiguous().numpy())
     return digest.hexdigest()
 
 
-def _fit(vit: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Every tensor of ``vit`` from ``state``, with its shape; a text tower or another head in it is ignored.
+def _fit(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Every tensor of ``backbone`` from ``state``, with its shape; a text tower or another head in it is ignored.
 
-    timm's own filter renames the keys of other libraries and resamples the position embedding.
+    timm's own filters rename the keys of other libraries and resample position embeddings.
     """
-    patch = vit.patch_embed.proj.weight.shape[-1]
+    patch = backbone.patch_embed.proj.weight.shape[-1]
     for key, value in state.items():
         if key.endswith(("conv1.weight", "patch_embed.proj.weight")) and value.ndim == 4 and value.shape[-1] != patch:
             raise UserError(
                 f"{source}: has patches of {value.shape[-1]} pixels, the backbone of {patch}: another one's"
             )
-    weights, wanted = checkpoint_filter_fn(state, vit), vit.state_dict()
+    family = vision_transformer if hasattr(backbone, "blocks") else swin_transformer
+    try:
+        weights, wanted = family.checkpoint_filter_fn(state, backbone), backbone.state_dict()
+    except (AttributeError, RuntimeError) as error:  # a layer the backbone does not have
+        raise UserError(f"{source}: weights of another backbone ({_first_line(error)})") from None
     missing = [key for key in wanted if key not in weights]
     if missing:
         raise UserError(f"{source}: no weights for {_some(missing)}; the file is partial or of another backbone")
@@ -89,10 +121,9 @@ def _fit(vit: nn.Module, state: dict[str, Tensor], source: str) -> None:
     if unfit:
         have, need = tuple(weights[unfit[0]].shape), tuple(wanted[unfit[0]].shape)
         raise UserError(f"{source}: {unfit[0]} has shape {have}, the backbone needs {need}; is it another backbone's?")
-    depth = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("blocks."))
-    if depth > len(vit.blocks):
-        raise UserError(f"{source}: holds {depth} blocks, the backbone has {len(vit.blocks)}; it is another backbone's")
-    vit.load_state_dict({key: weights[key] for key in wanted})
+    if deeper := [key for key in weights if key not in wanted and re.match(r"(layers\.\d+\.)?blocks\.", key)]:
+        raise UserError(f"{source}: holds {_some(deeper)}, for which the backbone has no place; another backbone's")
+    backbone.load_state_dict({key: weights[key] for key in wanted})
 
 
 def _load_timm(vit: nn.Module, backbone: str, tag: str) -> None:

@@ -1,19 +1,10 @@
-"""The typed configuration: every key, its default and its meaning.
-
-A YAML file and ``key=value`` overrides become one frozen ``Config``. A dot in a key is a path, in the file as on the
-command line, so ``space.qkv: {...}`` and ``space: {qkv: {...}}`` are the same. Anything unknown or of the wrong type
-is a one-line ``UserError`` with the key's full path.
-"""
+"""Every key, its default and its meaning."""
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from videoadapt.errors import UserError, nearest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Spec = dict[str, Any]  # {kind: name, **options}: the options are checked against the adapter's constructor
 Positive = Annotated[int, Field(ge=1)]
@@ -48,6 +39,7 @@ class Slots(Section):
     time_out: Spec | None = None
     space_in: Spec | None = None
     space_out: Spec | None = None
+    space_side: Spec | None = None
     mlp_in: Spec | None = None
     mlp_side: Spec | None = None
 
@@ -76,7 +68,7 @@ class Linears(Section):
 
 
 class ModelConfig(Section):
-    backbone: str = "vit_mini_patch16_clip_64"  # a timm VisionTransformer, or the embedded mini
+    backbone: str = "vit_mini_patch16_clip_64"  # a timm VisionTransformer or Swin, or the embedded mini
     pretrained: str = "embedded"  # embedded | a timm tag | open_clip:<tag> | a file | the word none
     backbone_options: dict[str, Any] = {}  # timm's own keywords, e.g. {embed_dim: 64, depth: 2}
     image_size: Positive | None = None  # the backbone's own by default
@@ -85,10 +77,14 @@ class ModelConfig(Section):
     temporal_embedding: bool = True  # learned, one vector a frame; video only
     order: Literal["time_first", "space_first"] = "time_first"
     slots: Slots = Slots()
+    space_residual: bool = True  # x + a + space_out(a); false: x + space_out(a)
     linears: Linears = Linears()
-    unfreeze: list[Literal["norm", "bias", "all"]] = []  # final norm, every bias, everything
+    prompt: Spec | None = None  # {tokens: 50, deep: false, dropout: 0.0}
+    unfreeze: list[Literal["norm", "norms", "bias", "all"]] = []  # final norm, every norm, every bias, everything
     drop_path: Rate = 0.0  # of the last block; rises linearly from 0, drops whole clips
+    drop_path_on: Literal["adapters", "branches"] = "adapters"  # AIM's time branch and mlp_side | every residual branch
     dropout: Rate = 0.0  # before the head
+    zero_shot: str | list[str] | None = None  # prompt templates: a name of videoadapt.models.templates, or a list
 
 
 class DataConfig(Section):
@@ -172,123 +168,3 @@ class Config(Section):
         if self.optim.min_lr > self.optim.lr:
             raise ValueError(f"optim.min_lr {self.optim.min_lr:g} is above optim.lr {self.optim.lr:g}")
         return self
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply ``key=value`` overrides, whose values are YAML too."""
-    raw = _read_yaml(Path(path))
-    for text in overrides:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
-        _set(raw, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
-    return validate(Config, raw, str(path))
-
-
-def validate(model: type[BaseModel], raw: Any, source: str, prefix: str = "") -> Any:
-    """``model`` from plain data; the first thing wrong is a ``UserError`` that begins ``source: prefix.key:``."""
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a typo explains what is missing
-        raise UserError(f"{source}: {_explain(first, model, prefix)}") from None
-
-
-def _explain(error: Mapping, model: type[BaseModel], prefix: str) -> str:
-    path = [str(part) for part in error["loc"] if not re.match(r"^(\w+\[|bool$|str$|literal)", str(part))]
-    where = ".".join([prefix, *path] if prefix else path)
-    if error["type"] == "extra_forbidden":
-        keys = _keys_at(model, path[:-1])
-        parent, _, key = where.rpartition(".")
-        return f"{parent + ': ' if parent else ''}unknown key '{key}'; {nearest(key, keys)}"
-    if error["type"] == "missing":
-        return f"{where}: is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{where}: {message}, got {error['input']!r}" if where else message
-
-
-def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers (``3e-4`` is a float), and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = [key.value for key, _ in node.value]
-        if twice := next((key for key in seen if seen.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
-    list("-+.0123456789"),
-)
-
-
-def _read_yaml(path: Path) -> dict:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the config: {getattr(error, 'strerror', None) or error}") from None
-    raw = _parse(text, str(path))
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: a config is a mapping of sections: {', '.join(Config.model_fields)}")
-    return raw
-
-
-def _parse(text: str, source: str) -> Any:
-    try:
-        return _nested(yaml.load(text, Loader=_Loader))
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
-def _nested(value: Any) -> Any:
-    """Dotted keys unfolded into mappings, at every depth."""
-    if not isinstance(value, dict):
-        return value
-    result: dict = {}
-    for key, inner in value.items():
-        _set(result, str(key).split("."), _nested(inner), replace=False)
-    return result
-
-
-def _set(tree: dict, path: Sequence[str], value: Any, replace: bool) -> None:
-    """Put ``value`` at ``path``; without ``replace``, mappings merge and nothing may stand twice."""
-    *parents, last = path
-    for part in parents:
-        if not isinstance(tree.get(part), dict):
-            if part in tree and not replace:
-                raise ValueError(f"key '{part}' stands twice")
-            tree[part] = {}
-        tree = tree[part]
-    if replace or last not in tree:
-        tree[last] = value
-    elif isinstance(tree[last], dict) and isinstance(value, dict):
-        for key, inner in value.items():
-            _set(tree[last], [key], inner, replace)
-    else:
-        raise ValueError(f"key '{last}' stands twice")
-
-
-def first_difference(one: Mapping, other: Mapping, free: frozenset[str] = frozenset()) -> tuple[str, Any, Any] | None:
-    """The first dotted key, outside ``free``, at which two dumped sections differ, and both values."""
-    for key in [*one, *(key for key in other if key not in one)]:
-        a, b = one.get(key), other.get(key)
-        if key in free or a == b:
-            continue
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            inner = frozenset(name.partition(".")[2] for name in free if name.startswith(f"{key}."))
-            if deeper := first_difference(a, b, inner):
-                return f"{key}.{deeper[0]}", *deeper[1:]
-            continue
-        return key, a, b
-    return None

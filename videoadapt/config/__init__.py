@@ -1,0 +1,11 @@
+"""The typed configuration.
+
+A YAML file and ``key=value`` overrides become one frozen ``Config``. A dot in a key is a path, in the file as on the
+command line, so ``space.qkv: {...}`` and ``space: {qkv: {...}}`` are the same. Anything unknown or of the wrong type
+is a one-line ``UserError`` with the key's full path.
+"""
+
+from videoadapt.config.reading import first_difference, load_config, validate
+from videoadapt.config.sections import Config, DataConfig, ModelConfig, Section
+
+__all__ = ["Config", "DataConfig", "ModelConfig", "Section", "first_difference", "load_config", "validate"]

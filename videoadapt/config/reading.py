@@ -1,0 +1,132 @@
+"""YAML files and ``key=value`` overrides to typed sections, and what differs between two of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from videoadapt.config.sections import Config
+from videoadapt.errors import UserError, nearest
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply ``key=value`` overrides, whose values are YAML too."""
+    raw = _read_yaml(Path(path))
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
+        _set(raw, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
+    return validate(Config, raw, str(path))
+
+
+def validate(model: type[BaseModel], raw: Any, source: str, prefix: str = "") -> Any:
+    """``model`` from plain data; the first thing wrong is a ``UserError`` that begins ``source: prefix.key:``."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a typo explains what is missing
+        raise UserError(f"{source}: {_explain(first, model, prefix)}") from None
+
+
+def _explain(error: Mapping, model: type[BaseModel], prefix: str) -> str:
+    path = [str(part) for part in error["loc"] if not re.match(r"^(\w+\[|bool$|str$|literal)", str(part))]
+    where = ".".join([prefix, *path] if prefix else path)
+    if error["type"] == "extra_forbidden":
+        keys = _keys_at(model, path[:-1])
+        parent, _, key = where.rpartition(".")
+        return f"{parent + ': ' if parent else ''}unknown key '{key}'; {nearest(key, keys)}"
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message}, got {error['input']!r}" if where else message
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(model.model_fields)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers (``3e-4`` is a float), and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = [key.value for key, _ in node.value]
+        if twice := next((key for key in seen if seen.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    list("-+.0123456789"),
+)
+
+
+def _read_yaml(path: Path) -> dict:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the config: {getattr(error, 'strerror', None) or error}") from None
+    raw = _parse(text, str(path))
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a config is a mapping of sections: {', '.join(Config.model_fields)}")
+    return raw
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return _nested(yaml.load(text, Loader=_Loader))
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _nested(value: Any) -> Any:
+    """Dotted keys unfolded into mappings, at every depth."""
+    if not isinstance(value, dict):
+        return value
+    result: dict = {}
+    for key, inner in value.items():
+        _set(result, str(key).split("."), _nested(inner), replace=False)
+    return result
+
+
+def _set(tree: dict, path: Sequence[str], value: Any, replace: bool) -> None:
+    """Put ``value`` at ``path``; without ``replace``, mappings merge and nothing may stand twice."""
+    *parents, last = path
+    for part in parents:
+        if not isinstance(tree.get(part), dict):
+            if part in tree and not replace:
+                raise ValueError(f"key '{part}' stands twice")
+            tree[part] = {}
+        tree = tree[part]
+    if replace or last not in tree:
+        tree[last] = value
+    elif isinstance(tree[last], dict) and isinstance(value, dict):
+        for key, inner in value.items():
+            _set(tree[last], [key], inner, replace)
+    else:
+        raise ValueError(f"key '{last}' stands twice")
+
+
+def first_difference(one: Mapping, other: Mapping, free: frozenset[str] = frozenset()) -> tuple[str, Any, Any] | None:
+    """The first dotted key, outside ``free``, at which two dumped sections differ, and both values."""
+    for key in [*one, *(key for key in other if key not in one)]:
+        a, b = one.get(key), other.get(key)
+        if key in free or a == b:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            inner = frozenset(name.partition(".")[2] for name in free if name.startswith(f"{key}."))
+            if deeper := first_difference(a, b, inner):
+                return f"{key}.{deeper[0]}", *deeper[1:]
+            continue
+        return key, a, b
+    return None
