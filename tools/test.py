@@ -1,7 +1,8 @@
 """Test a checkpoint, multi-view: python tools/test.py CONFIG --checkpoint FILE [--views 32x3x3] [key=value ...]
 
-Views are frames x clips x crops. Also under torchrun, with the same result. Prints a table and writes results.json
-and predictions.npz (index, label, scores) into run.out_dir.
+Without a checkpoint, model.zero_shot=action (or other prompt templates) tests CLIP itself on the class names. Views
+are frames x clips x crops. Also under torchrun, with the same result. Prints a table and writes results.json and
+predictions.npz (index, label, scores) into run.out_dir.
 """
 
 import io
@@ -17,6 +18,7 @@ from videoadapt.config import Config, load_config
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import atomically, read_checkpoint
 from videoadapt.engine.evaluate import Predictions
+from videoadapt.errors import UserError
 
 _PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord")
 _LONG = 60  # classes; past that the table shows the worst
@@ -24,7 +26,7 @@ _LONG = 60  # classes; past that the table shows the worst
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="what to test; not for model.zero_shot")
     parser.add_argument("--views", help="frames x clips x crops, e.g. 32x3x3; short for test.views=32x3x3")
     args = parser.parse_args()
     overrides = [*args.overrides, *([f"test.views={args.views}"] if args.views else [])]
@@ -32,10 +34,7 @@ def main() -> None:
     ranks = distributed.start(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    tensors, about = read_checkpoint(args.checkpoint)
-    build.check_checkpoint(config, about, args.checkpoint)
-    model = build.build_model(config.model, ranks.device)
-    build.fill_model(model, tensors, about, args.checkpoint)
+    model, classes = _model(config, args.checkpoint, ranks.device)
     views = build.test_views(config)
     loader = build.build_test_loader(config, "test", views, ranks)
     out_dir = cli.writable_folder(config.run.out_dir, "run.out_dir")
@@ -43,11 +42,24 @@ def main() -> None:
     if ranks.is_main:
         results = {**predictions.results(), **_provenance(config, str(views), args.checkpoint)}
         _write(out_dir, results, predictions)
-        _show(results, about["classes"])
+        _show(results, classes)
     distributed.stop()
 
 
-def _provenance(config: Config, views: str, checkpoint: Path) -> dict:
+def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
+    """What is tested, and its class names."""
+    if (checkpoint is None) == (config.model.zero_shot is None):
+        raise UserError("a test takes --checkpoint FILE or, without one, model.zero_shot=<templates>")
+    if checkpoint is None:
+        return build.build_zero_shot(config, device), build.class_names(config.data)
+    tensors, about = read_checkpoint(checkpoint)
+    build.check_checkpoint(config, about, checkpoint)
+    model = build.build_model(config.model, device)
+    build.fill_model(model, tensors, about, checkpoint)
+    return model, about["classes"]
+
+
+def _provenance(config: Config, views: str, checkpoint: Path | None) -> dict:
     installed = {distribution.name: distribution.version for distribution in distributions()}
     return {
         "unit": "percent",
@@ -57,7 +69,7 @@ def _provenance(config: Config, views: str, checkpoint: Path) -> dict:
         "decoder": config.data.decoder,
         "dataset": config.data.dataset,
         "list": config.data.test or config.data.val,
-        "checkpoint": str(checkpoint),
+        "checkpoint": None if checkpoint is None else str(checkpoint),
         "config": config.model_dump(),
         "versions": {name: installed.get(name) for name in _PACKAGES},
     }

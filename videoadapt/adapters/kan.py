@@ -1,6 +1,7 @@
 """Kolmogorov-Arnold layers: a learnable one-dimensional function on every edge."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -41,7 +42,7 @@ class KANLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(... in) to (... out), in the dtype of x."""
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device.type):
             u = x.float()
             features = torch.cat([F.silu(u).unsqueeze(-2), spline_basis(u, self.grid_size, self.spline_order)], dim=-2)
             splines = self.spline_scaler.unsqueeze(1) * self.spline_weight.transpose(1, 2)
@@ -51,6 +52,11 @@ class KANLinear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, grid_size={self.grid_size}, order={self.spline_order}"
+
+
+def _without_autocast(device: str) -> AbstractContextManager:
+    available = torch.amp.is_autocast_available(device)  # not on the meta device
+    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 class KAN(nn.Module):

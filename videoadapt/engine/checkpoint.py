@@ -24,9 +24,22 @@ def trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able facts about them as safetensors; a reader never sees half a file."""
+    content = _serialized(tensors, about)
+    atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def checkpoint_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> int:
+    """Size of the file that ``save_checkpoint`` would write; the tensors may be mere shapes on the meta device.
+
+    Facts that only training knows, the backbone's fingerprint and how far the run was, take a few hundred bytes more.
+    """
+    header = _serialized({name: torch.empty(0, dtype=tensor.dtype) for name, tensor in tensors.items()}, about)
+    return len(header) + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _serialized(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": _FORMAT, **{key: json.dumps(value) for key, value in about.items()}}
-    atomically(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata=metadata)))
+    return save(contiguous, metadata={"format": _FORMAT, **{key: json.dumps(value) for key, value in about.items()}})
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

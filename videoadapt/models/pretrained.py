@@ -31,7 +31,7 @@ def load_pretrained(vit: nn.Module, backbone: str, pretrained: str) -> None:
     """Fill ``vit`` with ``pretrained``: a timm tag of ``backbone``, ``open_clip:<tag>`` or a weight file."""
     if pretrained.startswith("open_clip:"):
         load_weight_file(vit, _download_open_clip(backbone, pretrained.removeprefix("open_clip:")))
-    elif "/" in pretrained or Path(pretrained).suffix in {".safetensors", ".pt", ".pth", ".bin", ".npz"}:
+    elif _is_file(pretrained):
         load_weight_file(vit, Path(pretrained))
     else:
         _load_timm(vit, backbone, pretrained)
@@ -140,22 +140,37 @@ def _load_timm(vit: nn.Module, backbone: str, tag: str) -> None:
     _fit(vit, source.state_dict(), f"{backbone}.{tag}")
 
 
+def open_clip_name(backbone: str) -> str:
+    """open_clip's name of a timm CLIP."""
+    if backbone not in _OPEN_CLIP_NAMES:
+        raise UserError(f"model.backbone: open_clip's CLIPs are {', '.join(_OPEN_CLIP_NAMES)}; not {backbone}")
+    return _OPEN_CLIP_NAMES[backbone]
+
+
+def open_clip_file(backbone: str, pretrained: str) -> Path:
+    """The file with both towers of CLIP: the one named, or open_clip's download of a tag."""
+    if _is_file(pretrained):
+        return Path(pretrained)
+    if pretrained != "openai" and not pretrained.startswith("open_clip:"):
+        raise UserError(f"model.pretrained: '{pretrained}' has no text tower; use open_clip:<tag>, openai or a file")
+    return _download_open_clip(backbone, pretrained.removeprefix("open_clip:"))
+
+
+def _is_file(pretrained: str) -> bool:
+    return "/" in pretrained or Path(pretrained).suffix in {".safetensors", ".pt", ".pth", ".bin", ".npz"}
+
+
 def _download_open_clip(backbone: str, tag: str) -> Path:
     import open_clip  # slow to import, and needed here alone
 
-    if backbone not in _OPEN_CLIP_NAMES:
-        raise UserError(f"model.pretrained: open_clip tags go with {', '.join(_OPEN_CLIP_NAMES)}; not {backbone}")
-    name = _OPEN_CLIP_NAMES[backbone]
+    name = open_clip_name(backbone)
     source = open_clip.get_pretrained_cfg(name, tag)
     if not source:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
         raise UserError(f"model.pretrained: '{tag}' is no open_clip tag of {name}; choose from: {tags}")
     if bool(source.get("quick_gelu")) != ("quickgelu" in backbone):
-        other = (
-            backbone.replace("_clip_quickgelu_", "_clip_")
-            if "quickgelu" in backbone
-            else backbone.replace("_clip_", "_clip_quickgelu_")
-        )
+        swap = ("_clip_quickgelu_", "_clip_") if "quickgelu" in backbone else ("_clip_", "_clip_quickgelu_")
+        other = backbone.replace(*swap)
         raise UserError(f"model.pretrained: open_clip:{tag} was trained with another activation; use backbone {other}")
     try:
         return Path(open_clip.download_pretrained(source))
