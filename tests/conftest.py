@@ -1,6 +1,8 @@
 """Small models and small videos, made on the spot."""
 
 import os
+import runpy
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is imported
 
@@ -15,7 +17,24 @@ from videoadapt.config import ModelConfig
 
 torch.set_num_threads(2)
 GOLDEN = Path(__file__).parent / "golden"
+TOOLS = Path(__file__).parents[1] / "tools"
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run a program of tools/ in this process: (exit code, stdout, stderr)."""
+
+    def call(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(TOOLS / name), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
 
 
 def tiny(**changes) -> ModelConfig:

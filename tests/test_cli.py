@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,29 +10,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import TOOLS
 
 import videoadapt
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, load_backbone
-
-TOOLS = Path(__file__).parents[1] / "tools"
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run a program of tools/ in this process: (exit code, stdout, stderr)."""
-
-    def call(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(TOOLS / name), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from conftest import GOLDEN, TINY, perturb, tiny
 
 from videoadapt.build import build_model
 from videoadapt.errors import UserError
+from videoadapt.layout import Layout
 from videoadapt.models.aim import load_aim
 from videoadapt.models.backbone import load_backbone
 
@@ -111,9 +112,56 @@ def test_drop_path_drops_whole_clips():
     assert torch.equal(block._dropped(torch.ones(8, 3, 8), t=4), torch.ones(8, 3, 8))
 
 
+def test_drop_path_on_branches_drops_a_clip_in_every_branch():
+    spec = {"kind": "adapter", "widths": [4]}
+    model = build_model(tiny(slots={"time_out": spec, "mlp_side": spec}, drop_path=0.5, drop_path_on="branches"))
+    perturb(model)
+    block = model.backbone.blocks[-1].train()
+    tokens, layout = torch.randn(200 * 4, 17, 64), Layout(4, 1, 4, 4)
+    with torch.no_grad():
+        unchanged = (block(tokens, layout) == tokens).flatten(1).all(1).view(200, 4)
+    assert (unchanged.all(1) == unchanged.any(1)).all()
+    assert 5 < unchanged.all(1).sum() < 60  # an eighth of the clips skips all three branches
+
+
+def test_without_the_space_residual_only_the_adapter_speaks():
+    spec = {"kind": "adapter", "widths": [4]}
+    model = build_model(tiny(num_frames=None, slots={"space_out": spec}, space_residual=False)).eval()
+    perturb(model)
+    block, x = model.backbone.blocks[0], torch.randn(2, 17, 64)
+    with torch.no_grad():
+        a = block.attn(block.norm1(x))
+        expected = x + block.space_out(a)
+        expected = expected + block.mlp(block.norm2(expected))
+        torch.testing.assert_close(block(x, Layout(1, 1, 4, 4)), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("norm", {"norm.weight", "norm.bias"}),
+        ("norms", {f"{n}.{p}" for n in ("norm", "norm_pre", "norm1", "norm2") for p in ("weight", "bias")}),
+        ("bias", {f"{n}.bias" for n in ("norm", "norm_pre", "norm1", "norm2", "qkv", "proj", "fc1", "fc2")}),
+    ],
+)
+def test_unfreezing_by_word(word, names):
+    backbone = build_model(tiny(unfreeze=[word])).backbone
+    trained = {".".join(name.split(".")[-2:]) for name, p in backbone.named_parameters() if p.requires_grad}
+    assert trained == names
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
+        ({"slots": {"time_out": {"kind": "st_adapter"}}}, "time_out: st_adapter works on the patches of frames"),
+        ({"slots": {"time_out": {"kind": "convpass"}}}, "time_out: convpass works on the patches of frames"),
+        ({"slots": {"space_in": {"kind": "st_adapter", "kernel": 2}}}, "space_in: kernel=2 must be odd"),
+        ({"slots": {"space_in": {"kind": "lora"}}}, "no kind 'lora'; choose from: adapter, adaptformer"),
+        ({"linears": {"time": {"proj": {"kind": "bitfit"}}}}, "proj: bitfit cannot start the time branch at zero"),
+        ({"linears": {"time": {"proj": {"kind": "fact"}}}}, "time.proj: .*cannot start at zero"),
+        ({"linears": {"space": {"proj": {"kind": "fact", "zero_start": True}}}}, "unknown key 'zero_start'"),
+        ({"drop_path": 0.1}, "model.drop_path: no adapter branch to drop; set model.drop_path_on=branches"),
+        ({"space_residual": False}, "model.space_residual: false needs an adapter in model.slots.space_out"),
         ({"slots": {"time_out": {"kind": "lokii"}}}, "model.slots.time_out: no kind 'lokii'; did you mean 'loki'"),
         ({"slots": {"time_out": {"widths": [4]}}}, "model.slots.time_out: 'kind' is missing"),
         ({"slots": {"space_out": {"kind": "loki", "width": [4]}}}, "unknown key 'width'; did you mean 'widths'"),
