@@ -26,7 +26,7 @@ def root(tmp_path_factory):
 
 
 def _train(root, records, **reader):
-    transform = TrainTransform(32, (0.3, 1.0), (0.75, 1.33), flip=0.5)
+    transform = TrainTransform(32, scale=(0.3, 1.0), ratio=(0.75, 1.33), flip=0.5)
     return TrainVideos(records, VideoReader(str(root), "pyav", **reader), _dense, transform, seed=7)
 
 
@@ -68,7 +68,7 @@ def test_workers_change_nothing(root, start):
 
 def test_one_clip_is_cropped_and_flipped_as_a_whole():
     frames = torch.arange(40 * 40, dtype=torch.uint8).view(1, 1, 40, 40).expand(4, 3, -1, -1)
-    out = TrainTransform(16, (0.2, 0.5), (0.8, 1.2), flip=0.5)(frames)
+    out = TrainTransform(16, scale=(0.2, 0.5), ratio=(0.8, 1.2), flip=0.5)(frames)
     assert all(torch.equal(out[0], out[i]) for i in range(4))
 
 
@@ -186,9 +186,37 @@ def test_reading_numbers_is_possible_at_all():
 
 @pytest.mark.parametrize("sampling", ["dense", "segment"])
 def test_the_config_reaches_the_indices(sampling):
-    from videoadapt.build import _indices
+    from videoadapt.build.data import _indices
 
     data = DataConfig(num_classes=2, sampling=sampling, stride=3, spacing="centers")
     indices = _indices(data, clip_len=4, clips=2)(50)
     expected = dense_indices(50, 4, 3, 2, spacing="centers") if sampling == "dense" else segment_indices(50, 4, 2)
     assert indices.tolist() == expected.tolist()
+
+
+def _transform(**options):
+    return TrainTransform(32, scale=(1.0, 1.0), ratio=(1.0, 1.0), **options)
+
+
+def test_squash_shows_the_whole_frame():
+    frames = torch.zeros(2, 3, 40, 80, dtype=torch.uint8)
+    frames[..., 60:] = 255
+    for out in (_transform(squash=True)(frames), TestTransform(32, 32, 1, squash=True)(frames)[0]):
+        assert out.shape == (2, 3, 32, 32)
+        assert (out[..., :23] == 0).all() and (out[..., 25:] == 255).all()
+
+
+def test_rand_augment_treats_all_frames_alike():
+    still = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8).expand(5, -1, -1, -1)
+    outs = [_transform(rand_augment=(4, 7))(still) for _ in range(20)]
+    assert all(torch.equal(out, out[:1].expand_as(out)) for out in outs)
+    assert sum(not torch.equal(out, still) for out in outs) > 15
+
+
+def test_erasing_paints_one_box_over_all_frames_with_the_mean():
+    frames = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8)
+    out = _transform(erasing=1.0, mean=(0.0, 0.5, 1.0))(frames)
+    box = (out != 200).any(1)
+    assert box[0].any() and torch.equal(box, box[:1].expand_as(box))
+    assert [out[0, channel][box[0]].unique().tolist() for channel in range(3)] == [[0], [128], [255]]
+    assert torch.equal(_transform(erasing=0.0)(frames), frames)

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 from conftest import encode, numbered_frames, read_number
+from PIL import Image
 
 from videoadapt.data.decode import VideoReadError, open_video
 
@@ -164,3 +165,41 @@ def _sound_only(path):
 def _truncated(path):
     encode(path, numbered_frames(30), "libx264", preset="ultrafast")
     path.write_bytes(path.read_bytes()[:2000])
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif", "PNG"])
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_a_picture_is_a_video_of_one_frame(suffix, backend, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"a #1.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+    with open_video(tmp_path / f"a #1.{suffix}", backend) as picture:
+        assert picture.num_frames == 1
+        assert (picture.frames([0, 0]) == pixels).all()
+        with pytest.raises(IndexError):
+            picture.frames([1])
+
+
+def test_pictures_of_every_mode_come_out_upright_and_rgb(tmp_path):
+    grey = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) * 20)
+    for mode in ("L", "P", "RGBA", "CMYK", "1"):
+        grey.convert(mode).save(tmp_path / f"{mode}.{'tif' if mode == 'CMYK' else 'png'}")
+    for path in tmp_path.iterdir():
+        with open_video(path) as picture:
+            assert picture.frames([0]).shape == (1, 3, 4, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+    grey.convert("RGB").save(tmp_path / "turned.jpg", exif=exif)
+    with open_video(tmp_path / "turned.jpg") as picture:
+        assert picture.frames([0]).shape == (1, 4, 3, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", "half"])
+def test_an_unreadable_picture_is_one_error(content, tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    path.write_bytes(path.read_bytes()[:60] if content == "half" else content)
+    with pytest.raises(VideoReadError, match="a.png: not a readable picture"):
+        open_video(path)

@@ -7,5 +7,18 @@ is a one-line ``UserError`` with the key's full path.
 
 from videoadapt.config.reading import first_difference, load_config, validate
 from videoadapt.config.sections import Config, DataConfig, ModelConfig, Section
+from videoadapt.config.study import Cell, Study, cells, load_study
 
-__all__ = ["Config", "DataConfig", "ModelConfig", "Section", "first_difference", "load_config", "validate"]
+__all__ = [
+    "Cell",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "Section",
+    "Study",
+    "cells",
+    "first_difference",
+    "load_config",
+    "load_study",
+    "validate",
+]

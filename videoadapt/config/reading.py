@@ -14,7 +14,7 @@ from videoadapt.errors import UserError, nearest
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply ``key=value`` overrides, whose values are YAML too."""
-    raw = _read_yaml(Path(path))
+    raw = read_yaml(Path(path))
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
@@ -71,20 +71,22 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_yaml(path: Path) -> dict:
+def read_yaml(path: Path, unfold: bool = True) -> dict:
+    """The mapping in a YAML file; with ``unfold``, dotted keys become nested mappings."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the config: {getattr(error, 'strerror', None) or error}") from None
-    raw = _parse(text, str(path))
+    raw = _parse(text, str(path), unfold)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a config is a mapping of sections: {', '.join(Config.model_fields)}")
     return raw
 
 
-def _parse(text: str, source: str) -> Any:
+def _parse(text: str, source: str, unfold: bool = True) -> Any:
     try:
-        return _nested(yaml.load(text, Loader=_Loader))
+        value = yaml.load(text, Loader=_Loader)
+        return _nested(value) if unfold else value
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
 

@@ -100,9 +100,12 @@ class DataConfig(Section):
     stride: Positive = 4  # frames between two of a dense clip
     spacing: Literal["endpoints", "centers"] = "endpoints"  # of dense test clips: mmaction2 1.x | AIM
     out_of_range: Literal["loop", "repeat_last"] = "loop"  # dense clips longer than the video
+    fit: Literal["crop", "squash"] = "crop"  # squash: the whole frame, resized to a square, in training and testing
     crop_scale: Range = [0.08, 1.0]  # area of the random resized crop
     crop_ratio: Range = [0.75, 1.3333]  # width to height
     flip: Share = 0.5  # 0 where left and right are labels
+    rand_augment: list[Positive] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude of 30]
+    erasing: Share = 0.0  # of clips that lose a random box, the same in all frames
     resize: Positive | None = None  # short side before test crops; the model's image size by default
     cache_frames: bool = False  # keep every decoded video in memory: small data sets only
     max_bad_share: Share = 0.01  # of unreadable training videos before the run stops

@@ -1,4 +1,4 @@
-"""Videos to frames: exact indices, only the frames that are asked for, through PyAV or decord."""
+"""Videos to frames: exact indices, only the frames that are asked for, through PyAV or decord. A picture is a frame."""
 
 import logging
 import os
@@ -8,10 +8,12 @@ from typing import Literal
 
 import av
 import numpy as np
+from PIL import Image, ImageOps
 
 from videoadapt.errors import UserError
 
 Backend = Literal["pyav", "decord"]
+_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}  # FFmpeg's names
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ class VideoReadError(UserError):
     """A file that cannot be opened, indexed or decoded; the message names the file and the cause."""
 
 
-def open_video(path: str | os.PathLike, backend: Backend = "pyav") -> "PyavVideo | DecordVideo":
+def open_video(path: str | os.PathLike, backend: Backend = "pyav") -> "PyavVideo | DecordVideo | Picture":
     """A context manager with ``num_frames``, ``fps`` and ``frames(indices)`` -> uint8 rgb (t h w c).
 
     ``frames`` keeps order and repeats. Frame i is the i-th displayed frame: discarded pre-roll of edit lists does
@@ -28,11 +30,14 @@ def open_video(path: str | os.PathLike, backend: Backend = "pyav") -> "PyavVideo
 
     decord hangs for ever on some trimmed files and miscounts others (AVI with B-frames, transport streams), so it
     only gets MP4, Matroska, WebM and AVI files whose every frame has a time and on whose length it agrees with the
-    container's packets; the others go to PyAV, and the log says so.
+    container's packets; the others go to PyAV, and the log says so. A picture file is a video of one frame, whatever
+    the backend.
     """
     path = Path(path)
     if not path.is_file():
         raise VideoReadError(f"{path}: {'not a file' if path.exists() else 'no such video'}")
+    if path.suffix.lower() in _PICTURES:
+        return Picture(path)
     if backend == "pyav":
         return PyavVideo(path)
     if backend != "decord":
@@ -152,6 +157,30 @@ class DecordVideo:
         self._reader = None  # decord decodes ahead in the background as long as a reader lives
 
 
+class Picture:
+    """An image file as a video of one frame: upright as its EXIF data says, rgb whatever its mode."""
+
+    backend, num_frames, fps = "pillow", 1, 0.0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with Image.open(path) as image:
+                self._frame = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise VideoReadError(f"{path}: not a readable picture ({_reason(error)})") from None
+
+    def frames(self, indices: Sequence[int]) -> np.ndarray:
+        """As ``PyavVideo.frames``; every index is 0."""
+        return np.stack([self._frame] * len(_checked(indices, self)))
+
+    def __enter__(self) -> "Picture":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+
 def require_backend(backend: Backend) -> None:
     """A UserError if the decoder cannot be loaded here; in the main process, before any worker needs it."""
     if backend == "decord":
@@ -190,7 +219,7 @@ def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
     return np.rot90(image, frame.rotation // 90) if frame.rotation else image
 
 
-def _checked(indices: Sequence[int], video: "PyavVideo | DecordVideo") -> list[int]:
+def _checked(indices: Sequence[int], video: "PyavVideo | DecordVideo | Picture") -> list[int]:
     wanted = np.asarray(indices, dtype=np.int64).tolist()
     if not wanted or min(wanted) < 0 or max(wanted) >= video.num_frames:
         raise IndexError(f"{video.path}: frame indices must lie in 0..{video.num_frames - 1}")

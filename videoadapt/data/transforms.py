@@ -7,29 +7,53 @@ from torchvision.transforms.v2 import functional as F
 
 
 class TrainTransform:
-    """Random resized crop and horizontal flip: (t c h w) uint8 to (t c size size) uint8.
+    """Random resized crop, flip, RandAugment and erasing: (t c h w) uint8 to (t c size size) uint8.
 
     Draws from torch's global generator, which the data set seeds for each sample.
+
+    Args:
+        squash: resize the whole frame to the square instead of cropping.
+        rand_augment: number of operations and their magnitude on a scale of 30, or None.
+        erasing: probability that a box is painted over with ``mean``, rgb in [0, 1].
     """
 
-    def __init__(self, size: int, scale: tuple[float, float], ratio: tuple[float, float], flip: float) -> None:
-        self._chain = v2.Compose(
-            [v2.RandomResizedCrop(size, scale=scale, ratio=ratio, antialias=True), v2.RandomHorizontalFlip(flip)]
-        )
+    def __init__(
+        self,
+        size: int,
+        *,
+        scale: tuple[float, float],
+        ratio: tuple[float, float],
+        flip: float = 0.0,
+        squash: bool = False,
+        rand_augment: tuple[int, int] | None = None,
+        erasing: float = 0.0,
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+    ) -> None:
+        crop = v2.RandomResizedCrop(size, scale=scale, ratio=ratio, antialias=True)
+        chain = [v2.Resize((size, size), antialias=True) if squash else crop, v2.RandomHorizontalFlip(flip)]
+        if rand_augment:
+            chain.append(v2.RandAugment(*rand_augment, interpolation=v2.InterpolationMode.BILINEAR))
+        if erasing:
+            chain.append(v2.RandomErasing(erasing, value=[round(255 * channel) for channel in mean]))
+        self._chain = v2.Compose(chain)
 
     def __call__(self, frames: Tensor) -> Tensor:
         return self._chain(frames)
 
 
 class TestTransform:
-    """Short side to ``resize``, then 1 or 3 square crops: (t c h w) uint8 to (crops t c size size) uint8."""
+    """Short side to ``resize``, then 1 or 3 square crops: (t c h w) uint8 to (crops t c size size) uint8.
 
-    def __init__(self, size: int, resize: int, crops: int) -> None:
-        self.size, self.resize, self.crops = size, resize, crops
+    With ``squash`` the whole frame becomes the one square.
+    """
+
+    def __init__(self, size: int, resize: int, crops: int, squash: bool = False) -> None:
+        self.size, self.crops = size, crops
+        self.resize = [size, size] if squash else [resize]
 
     def __call__(self, frames: Tensor) -> Tensor:
-        if min(frames.shape[-2:]) != self.resize:
-            frames = F.resize(frames, [self.resize], antialias=True)
+        if list(frames.shape[-2:]) != self.resize and [min(frames.shape[-2:])] != self.resize:
+            frames = F.resize(frames, self.resize, antialias=True)
         corners = crop_corners(*frames.shape[-2:], self.size, self.crops)
         return torch.stack([F.crop(frames, top, left, self.size, self.size) for top, left in corners])
 

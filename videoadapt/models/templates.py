@@ -1,6 +1,7 @@
 """Prompt templates for zero-shot tests: a class name goes into ``{}``.
 
-Those of the data sets are CLIP's own (its prompt notebook); ``imagenet`` is its full ensemble of eighty.
+Those of image sets and of actions follow CLIP's prompt notebook; ``imagenet`` is its full ensemble of eighty;
+``diving48`` and ``ddsm``, which it does not have, are ours.
 """
 
 from collections.abc import Sequence
@@ -21,33 +22,38 @@ _ACTION = tuple(
         "a person practicing {}",
     )
 )
+_CIFAR = (
+    *_PHOTO,
+    "a blurry photo of a {}.",
+    "a low contrast photo of a {}.",
+    "a good photo of a {}.",
+    "a photo of a small {}.",
+    "a photo of a big {}.",
+)
+_SATELLITE = ("a centered satellite photo of {}.", "a centered satellite photo of a {}.")
+_NUMBER = ('a photo of the number: "{}".',)
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "photo": _PHOTO[:1],
-    "action": _ACTION,  # of Kinetics, HMDB51, Something-Something and their like
-    "diving": ("a video of a diver performing {}.", "a photo of a person diving: {}."),
-    "cifar": (
-        *_PHOTO,
-        "a blurry photo of a {}.",
-        "a low contrast photo of a {}.",
-        "a good photo of a {}.",
-        "a photo of a small {}.",
-        "a photo of a big {}.",
-    ),
-    "food": ("a photo of {}, a type of food.",),
+    "action": _ACTION,
+    "k400": _ACTION,
+    "hmdb51": _ACTION,
+    "ssv2": _ACTION,
+    "diving48": ("a video of a diver performing {}.", "a photo of a person diving: {}."),
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
+    "food101": ("a photo of {}, a type of food.",),
     "aircraft": ("a photo of a {}, a type of aircraft.", "a photo of the {}, a type of aircraft."),
     "pets": ("a photo of a {}, a type of pet.",),
-    "flowers": ("a photo of a {}, a type of flower.",),
+    "flowers102": ("a photo of a {}, a type of flower.",),
     "cars": (*_PHOTO, "a photo of my {}.", "i love my {}!", "a photo of my dirty {}.", "a photo of my clean {}."),
-    "texture": (
-        "a photo of a {} texture.",
-        "a photo of a {} pattern.",
-        "a photo of a {} thing.",
-        "a photo of a {} object.",
-    ),
-    "digit": ('a photo of the number: "{}".',),
-    "scene": _PHOTO,
-    "satellite": ("a centered satellite photo of {}.", "a centered satellite photo of a {}."),
-    "medical": ("this is a photo of {}", "an x-ray image showing {}."),
+    "dtd": tuple(f"a photo of {word} {{}} {what}." for word in ("a", "the") for what in ("texture", "pattern")),
+    "mnist": _NUMBER,
+    "svhn": _NUMBER,
+    "sun397": _PHOTO,
+    "caltech101": _PHOTO,
+    "eurosat": _SATELLITE,
+    "resisc45": _SATELLITE,
+    "ddsm": ("a mammogram showing {}.", "an x-ray image showing {}."),
 }
 
 

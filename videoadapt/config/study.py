@@ -1,0 +1,84 @@
+"""Studies: methods x data sets x backbones x seeds, each a few overrides over one config a data set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from videoadapt.config.reading import load_config, read_yaml, validate
+from videoadapt.config.sections import Config, Positive, Section
+
+Overrides = list[str]  # key=value, as on the command line
+Axis = dict[str, Overrides]
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Study(Section):
+    """What a study file says. In ``base`` and in overrides, {data}, {backbone}, {variant}, {method} and {seed} stand
+    for a cell's own."""
+
+    base: str  # a config file; {data} in it makes one of each data set
+    data: Names
+    methods: Axis
+    backbones: Axis = Field({"": []})
+    variants: Axis = Field({"": []})  # e.g. shots
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0])
+    overrides: Overrides = Field([])  # for every cell
+    groups: dict[str, Names] = Field({})  # of data sets, whose means are averaged
+    out_dir: str
+    cost_batch: Positive | None = None  # clips of the step that is timed; the config's batch by default
+
+    @model_validator(mode="after")
+    def _grouped(self) -> "Study":
+        for group, names in self.groups.items():
+            if strange := [name for name in names if name not in self.data]:
+                raise ValueError(f"groups.{group}: '{strange[0]}' is not in data")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study."""
+
+    data: str
+    backbone: str
+    variant: str
+    method: str
+    seed: int
+    base: str
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A relative path, one folder a cell."""
+        parts = (self.data, self.backbone, self.variant, self.method, f"seed{self.seed}")
+        return "/".join(part for part in parts if part)
+
+    def config(self) -> Config:
+        return load_config(self.base, self.overrides)
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file."""
+    return validate(Study, read_yaml(Path(path), unfold=False), str(path))
+
+
+def cells(study: Study) -> Iterator[Cell]:
+    """Every run, data set by data set; later overrides win: the study's, backbone, variant, method."""
+    axes = (study.data, study.backbones, study.variants, study.methods, study.seeds)
+    for data, backbone, variant, method, seed in product(*axes):
+        own = {"data": data, "backbone": backbone, "variant": variant, "method": method, "seed": str(seed)}
+        chosen = (study.overrides, study.backbones[backbone], study.variants[variant], study.methods[method])
+        overrides = [text for texts in chosen for text in texts]
+        cell = Cell(data, backbone, variant, method, seed, _filled(study.base, own), ())
+        texts = [*(_filled(text, own) for text in overrides), f"run.seed={seed}"]
+        yield Cell(**{**vars(cell), "overrides": (*texts, f"run.out_dir={Path(study.out_dir, cell.name)}")})
+
+
+def _filled(text: str, own: dict[str, str]) -> str:
+    for key, value in own.items():
+        text = text.replace(f"{{{key}}}", value)
+    return text
