@@ -1,0 +1,65 @@
+"""Checkpoints of a config's model: opening them, and refusing those of another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videoadapt.build.data import class_names
+from videoadapt.build.model import build_model
+from videoadapt.config import Config, first_difference, validate
+from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
+from videoadapt.errors import UserError
+from videoadapt.models.classifier import Classifier
+
+# What may differ between a checkpoint's model section and that of a test: it changes no trained function.
+_FREE_IN_TEST = frozenset({"pretrained", "image_size", "num_frames", "drop_path", "dropout"})
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", pretrained: str | None = None) -> Classifier:
+    """A ready model from a checkpoint alone: rebuilt, filled, in evaluation mode.
+
+    It carries ``config`` (the whole resolved ``Config``) and ``classes`` (names in label order).
+
+    Args:
+        pretrained: where the backbone's weights are now, if not where the checkpoint's config says.
+    """
+    tensors, about = read_checkpoint(path)
+    config = validate(Config, about["config"], str(path))
+    if pretrained is not None:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
+    model = build_model(config.model, device)
+    fill_model(model, tensors, about, path)
+    model.config, model.classes = config, about["classes"]
+    return model.eval()
+
+
+def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Mapping, source: str | Path) -> None:
+    """Put a checkpoint into a model of the same backbone, classes and adapters; anything else is one clear line."""
+    saved = about["config"]["model"]
+    if about["fingerprint"] != model.fingerprint:
+        raise UserError(
+            f"{source}: trained on another backbone, {saved['backbone']} ({saved['pretrained']}) with fingerprint "
+            f"{about['fingerprint'][:12]}; model.backbone and model.pretrained give {model.fingerprint[:12]}"
+        )
+    load_trainable(model, tensors, source)
+
+
+def check_checkpoint(config: Config, about: Mapping[str, Any], source: str | Path) -> None:
+    """Refuse a checkpoint of other classes, or whose model section computes something else than the config's.
+
+    Shapes alone do not tell: a scale, the order of time and space or an activation has none.
+    """
+    saved, wanted = about["config"]["model"], config.model.model_dump()
+    if saved["num_classes"] != wanted["num_classes"]:
+        have, need = saved["num_classes"], wanted["num_classes"]
+        raise UserError(f"{source}: trained for {have} classes, data.num_classes asks for {need}")
+    if difference := first_difference(saved, wanted, _FREE_IN_TEST):
+        key, have, need = difference
+        raise UserError(f"{source}: trained with model.{key}={have}, the config has {need}")
+    names = class_names(config.data)
+    if config.data.classes and names != about["classes"]:
+        label = next(i for i, pair in enumerate(zip(names, about["classes"], strict=True)) if pair[0] != pair[1])
+        have, need = about["classes"][label], names[label]
+        raise UserError(f"{source}: its class {label} is '{have}', in {config.data.classes} it is '{need}'")

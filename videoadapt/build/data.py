@@ -1,0 +1,101 @@
+"""Data sets and loaders of a config."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch.utils.data import DataLoader
+
+from videoadapt.build.model import model_input
+from videoadapt.config import Config, DataConfig
+from videoadapt.data.datasets import TestVideos, TrainVideos, VideoReader, missing_files
+from videoadapt.data.decode import require_backend
+from videoadapt.data.lists import Record, read_classes, read_list
+from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
+from videoadapt.data.sampling import dense_indices, segment_indices
+from videoadapt.data.transforms import TestTransform, TrainTransform
+from videoadapt.data.views import Views
+from videoadapt.engine.distributed import Ranks
+from videoadapt.errors import UserError
+
+
+def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
+    """Random clips of ``data.train``, in batches of samples for this rank."""
+    records = _records(config.data, "train", check_files=True)
+    data = config.data
+    indices = _indices(data, config.model.num_frames or 1, clips=1)
+    videos = TrainVideos(records, _reader(data), indices, _train_transform(config), config.run.seed)
+    batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
+    if len(batches) < config.optim.accumulate:
+        share = config.optim.batch_size * ranks.world * config.optim.accumulate
+        raise UserError(f"{data.train}: {len(records)} videos are fewer than one global batch of {share}")
+    return train_loader(videos, batches, data.workers)
+
+
+def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) -> DataLoader:
+    """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
+    data = config.data
+    records = _records(data, split, check_files=config.test.on_bad == "error")
+    size = model_input(config.model)["image_size"]
+    if data.resize is not None and data.resize < size:
+        raise UserError(f"data.resize: {data.resize} is below the model's image size {size}")
+    if data.fit == "squash" and views.crops > 1:
+        raise UserError(f"test.views: {views} has {views.crops} crops; data.fit: squash leaves one")
+    transform = TestTransform(size, data.resize or size, views.crops, squash=data.fit == "squash")
+    videos = TestVideos(records, _reader(data), _indices(data, views.frames, views.clips), transform)
+    return test_loader(videos, data.workers, ranks.rank, ranks.world)
+
+
+def test_views(config: Config) -> Views:
+    """The protocol of ``test.views``; one centre view by default."""
+    return Views.parse(config.test.views) if config.test.views else Views(config.model.num_frames or 1)
+
+
+def class_names(data: DataConfig) -> list[str]:
+    """From ``data.classes``, or the label numbers."""
+    return read_classes(data.classes, data.num_classes) if data.classes else [str(i) for i in range(data.num_classes)]
+
+
+def _records(data: DataConfig, split: str, check_files: bool) -> list[Record]:
+    path = getattr(data, split) or (data.val if split == "test" else None)
+    if path is None:
+        raise UserError(f"data.{split}: is missing; name a list file of lines 'path,label'")
+    records = read_list(path, data.num_classes)
+    if check_files and (missing := missing_files(records, data.root)):
+        where = "the paths are relative to data.root"
+        raise UserError(
+            f"{path}: {len(missing)} of {len(records)} videos are missing below '{data.root}', first: "
+            f"{missing[0]}; {where}"
+        )
+    return records
+
+
+def _train_transform(config: Config) -> TrainTransform:
+    data, spec = config.data, model_input(config.model)
+    return TrainTransform(
+        spec["image_size"],
+        scale=tuple(data.crop_scale),
+        ratio=tuple(data.crop_ratio),
+        flip=data.flip,
+        squash=data.fit == "squash",
+        rand_augment=tuple(data.rand_augment) if data.rand_augment else None,
+        erasing=data.erasing,
+        mean=spec["mean"],
+    )
+
+
+def _reader(data: DataConfig) -> VideoReader:
+    require_backend(data.decoder)
+    return VideoReader(data.root, data.decoder, data.cache_frames)
+
+
+def _indices(data: DataConfig, clip_len: int, clips: int) -> Callable:
+    if data.sampling == "segment":
+        return partial(segment_indices, clip_len=clip_len, clips=clips)
+    return partial(
+        dense_indices,
+        clip_len=clip_len,
+        stride=data.stride,
+        clips=clips,
+        spacing=data.spacing,
+        out_of_range=data.out_of_range,
+    )
