@@ -7,7 +7,7 @@ from torch import nn
 
 from videoadapt.adapters import SLOTS, TUNERS
 from videoadapt.adapters.attach import merge_linears
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint, save_checkpoint, trainable_tensors
 from videoadapt.models.block import SLOTS as PLACES
 

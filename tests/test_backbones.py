@@ -11,7 +11,7 @@ from conftest import GOLDEN, TINY, tiny
 from make_goldens import TIMM_MODELS, TIMM_SIZES, fill
 from safetensors.torch import load_file, save_file
 
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, MINI_WEIGHTS, input_spec, load_backbone
 from videoadapt.models.pretrained import fingerprint

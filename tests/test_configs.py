@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import TOOLS
 
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.config import cells, load_config, load_study
 from videoadapt.models.templates import templates
 

@@ -186,7 +186,7 @@ def test_reading_numbers_is_possible_at_all():
 
 @pytest.mark.parametrize("sampling", ["dense", "segment"])
 def test_the_config_reaches_the_indices(sampling):
-    from videoadapt.build.data import _indices
+    from videoadapt.builders.data import _indices
 
     data = DataConfig(num_classes=2, sampling=sampling, stride=3, spacing="centers")
     indices = _indices(data, clip_len=4, clips=2)(50)

@@ -18,8 +18,8 @@ ALLOWED = {
     "errors": set(),
     "layout": set(),
     "cli": set(),
-    "build": {"build", "models", "adapters", "data", "engine", "report", "config"},
-    "__init__": {"adapters", "build", "config"},
+    "builders": {"builders", "models", "adapters", "data", "engine", "report", "config"},
+    "__init__": {"adapters", "builders", "config"},
 }
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import videoadapt
 from videoadapt.adapters.attach import merge_linears
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.engine.checkpoint import read_checkpoint, save_checkpoint, trainable_tensors
 from videoadapt.errors import UserError
 from videoadapt.models import pretrained
@@ -257,7 +257,7 @@ def test_zero_shot_logits_equal_open_clip(zero_shot_config, tmp_path):
     golden = {key: torch.from_numpy(value) for key, value in np.load(GOLDEN / "open_clip_zero_shot.npz").items()}
     wording = 'model.zero_shot=["a photo of {}.", "a video of {}."]'
     names = _names(tmp_path, "clap", "brush_hair", "ride horse")
-    model = videoadapt.build.build_zero_shot(videoadapt.load_config(zero_shot_config, [wording, names]))
+    model = videoadapt.builders.build_zero_shot(videoadapt.load_config(zero_shot_config, [wording, names]))
     images = golden["images"]
     with torch.no_grad():
         torch.testing.assert_close(model(images), golden["logits"], rtol=0, atol=1e-5)

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import TOOLS, tiny
 
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.engine.checkpoint import checkpoint_bytes, save_checkpoint, trainable_tensors
 from videoadapt.models.analysis import gflops_per_view, trainable_by_part
 

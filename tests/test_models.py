@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import GOLDEN, TINY, perturb, tiny
 
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.errors import UserError
 from videoadapt.layout import Layout
 from videoadapt.models.aim import load_aim

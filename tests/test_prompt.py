@@ -5,7 +5,7 @@ import torch
 from conftest import perturb, tiny
 
 from videoadapt.adapters import Prompt
-from videoadapt.build import build_model
+from videoadapt.builders import build_model
 from videoadapt.engine.checkpoint import load_trainable, trainable_tensors
 from videoadapt.errors import UserError
 

@@ -7,7 +7,7 @@ the size of a checkpoint. Nothing is loaded or downloaded: the models stand on t
 import json
 from pathlib import Path
 
-from videoadapt import build, cli
+from videoadapt import builders, cli
 from videoadapt.config import Config, load_config
 from videoadapt.engine.checkpoint import checkpoint_bytes, trainable_tensors
 from videoadapt.errors import UserError
@@ -32,10 +32,10 @@ def main() -> None:
 
 def analyse(config: Config) -> dict:
     """The numbers of one config."""
-    model = build.build_model(config.model, device="meta")
-    views = build.test_views(config)
+    model = builders.build_model(config.model, device="meta")
+    views = builders.test_views(config)
     frames = None if config.model.num_frames is None else views.frames
-    per_view = gflops_per_view(model, frames, build.model_input(config.model)["image_size"])
+    per_view = gflops_per_view(model, frames, builders.model_input(config.model)["image_size"])
     about = {"config": config.model_dump(), "classes": [str(label) for label in range(config.data.num_classes)]}
     return {
         "backbone": config.model.backbone,

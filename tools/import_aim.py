@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from videoadapt import build, cli
+from videoadapt import builders, cli
 from videoadapt.config import Config, load_config
 from videoadapt.engine.checkpoint import atomically, save_checkpoint, trainable_tensors
 from videoadapt.models.aim import convert_aim, load_aim
@@ -32,11 +32,11 @@ def main() -> None:
     if args.keep_backbone:
         file = _write_backbone(config, state, out / "backbone.safetensors")
         config = load_config(args.config, [*args.overrides, f"model.pretrained={file}"])
-    model = build.build_model(config.model)
+    model = builders.build_model(config.model)
     load_aim(model, state, frozen=False)
     about = {
         "config": config.model_dump(),
-        "classes": build.class_names(config.data),
+        "classes": builders.class_names(config.data),
         "fingerprint": model.fingerprint,
     }
     tensors = trainable_tensors(model)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from videoadapt import build, cli
+from videoadapt import builders, cli
 from videoadapt.adapters.attach import merge_linears
 from videoadapt.engine.checkpoint import atomically
 from videoadapt.errors import UserError
@@ -26,7 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.out.suffix not in {".safetensors", ".bin", ".pt", ".pth"}:
         raise UserError(f"--out {args.out}: the name must end in .safetensors, .bin, .pt or .pth")
-    model = merge_linears(build.load_checkpoint(args.checkpoint, pretrained=args.pretrained))
+    model = merge_linears(builders.load_checkpoint(args.checkpoint, pretrained=args.pretrained))
     section = model.config.model
     if args.format == "timm":
         state, name = timm_state(model), section.backbone

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from videoadapt import build, cli
+from videoadapt import builders, cli
 from videoadapt.config import Cell, Config, Study, cells, first_difference, load_study
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import atomically, read_checkpoint
@@ -102,9 +102,9 @@ def _costs(study: Study, configs: dict[Cell, Config]) -> dict[str, dict]:
         return {}
     config = next(iter(chosen.values()))
     device = distributed.start(config.run.device).device
-    side, frames = build.model_input(config.model)["image_size"], config.model.num_frames or 1
+    side, frames = builders.model_input(config.model)["image_size"], config.model.num_frames or 1
     clips = torch.randn(study.cost_batch or config.optim.batch_size, 3, frames, side, side, device=device)
-    models = {line: build.build_model(each.model, device) for line, each in chosen.items()}
+    models = {line: builders.build_model(each.model, device) for line, each in chosen.items()}
     seconds = step_seconds(models, clips, config.run.precision)
     return {
         line: {

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from videoadapt import build, cli
+from videoadapt import builders, cli
 from videoadapt.config import Config, load_config
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import atomically, read_checkpoint
@@ -35,10 +35,10 @@ def main() -> None:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     model, classes = _model(config, args.checkpoint, ranks.device)
-    views = build.test_views(config)
-    loader = build.build_test_loader(config, "test", views, ranks)
+    views = builders.test_views(config)
+    loader = builders.build_test_loader(config, "test", views, ranks)
     out_dir = cli.writable_folder(config.run.out_dir, "run.out_dir")
-    predictions = build.build_evaluator(config, ranks)(model, loader, len(loader.dataset))
+    predictions = builders.build_evaluator(config, ranks)(model, loader, len(loader.dataset))
     if ranks.is_main:
         results = {**predictions.results(), **_provenance(config, str(views), args.checkpoint)}
         _write(out_dir, results, predictions)
@@ -51,11 +51,11 @@ def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tup
     if (checkpoint is None) == (config.model.zero_shot is None):
         raise UserError("a test takes --checkpoint FILE or, without one, model.zero_shot=<templates>")
     if checkpoint is None:
-        return build.build_zero_shot(config, device), build.class_names(config.data)
+        return builders.build_zero_shot(config, device), builders.class_names(config.data)
     tensors, about = read_checkpoint(checkpoint)
-    build.check_checkpoint(config, about, checkpoint)
-    model = build.build_model(config.model, device)
-    build.fill_model(model, tensors, about, checkpoint)
+    builders.check_checkpoint(config, about, checkpoint)
+    model = builders.build_model(config.model, device)
+    builders.fill_model(model, tensors, about, checkpoint)
     return model, about["classes"]
 
 

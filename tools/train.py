@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from videoadapt import build, cli
+from videoadapt import builders, cli
 from videoadapt.config import Config, first_difference, load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
@@ -28,12 +28,12 @@ def main() -> None:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.run.seed)
-    classes = build.class_names(config.data)
-    loader = build.build_train_loader(config, ranks)
-    val_loader = build.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
-    model = build.build_model(config.model, ranks.device)
-    optimizer, schedule, scaler = build.build_optimization(config, model, len(loader), ranks)
-    evaluator = build.build_evaluator(config, ranks)
+    classes = builders.class_names(config.data)
+    loader = builders.build_train_loader(config, ranks)
+    val_loader = builders.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
+    model = builders.build_model(config.model, ranks.device)
+    optimizer, schedule, scaler = builders.build_optimization(config, model, len(loader), ranks)
+    evaluator = builders.build_evaluator(config, ranks)
     resume = _claim(config, ranks)
     about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
     if ranks.is_main:
@@ -48,7 +48,7 @@ def main() -> None:
         optimizer,
         schedule,
         scaler,
-        recipe=build.build_recipe(config),
+        recipe=builders.build_recipe(config),
         ranks=ranks,
         out_dir=Path(config.run.out_dir),
         evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).scalars(),

@@ -1,7 +1,7 @@
 """Adapt pretrained image models to video: one space-time block, a few million parameters."""
 
 from videoadapt import adapters
-from videoadapt.build import build_model, load_checkpoint
+from videoadapt.builders import build_model, load_checkpoint
 from videoadapt.config import load_config
 from videoadapt.errors import UserError
 

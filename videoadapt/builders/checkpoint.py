@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from videoadapt.build.data import class_names
-from videoadapt.build.model import build_model
+from videoadapt.builders.data import class_names
+from videoadapt.builders.model import build_model
 from videoadapt.config import Config, first_difference, validate
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
 from videoadapt.errors import UserError

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch.utils.data import DataLoader
 
-from videoadapt.build.model import model_input
+from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig
 from videoadapt.data.datasets import TestVideos, TrainVideos, VideoReader, missing_files
 from videoadapt.data.decode import require_backend

@@ -2,8 +2,8 @@
 
 import torch
 
-from videoadapt.build.data import class_names
-from videoadapt.build.model import build_model
+from videoadapt.builders.data import class_names
+from videoadapt.builders.model import build_model
 from videoadapt.config import Config, ModelConfig
 from videoadapt.errors import UserError
 from videoadapt.models.templates import templates

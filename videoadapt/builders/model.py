@@ -9,7 +9,7 @@ from torch import nn
 
 from videoadapt.adapters import SLOTS, TUNERS, Prompt
 from videoadapt.adapters.attach import fill_slot, unfreeze, wrap_linear
-from videoadapt.build.options import chosen, maker
+from videoadapt.builders.options import chosen, maker
 from videoadapt.config import ModelConfig
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import holders, input_spec, load_backbone, open_blocks

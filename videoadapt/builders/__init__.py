@@ -1,0 +1,23 @@
+"""The only place where configuration becomes objects."""
+
+from videoadapt.builders.checkpoint import check_checkpoint, fill_model, load_checkpoint
+from videoadapt.builders.data import build_test_loader, build_train_loader, class_names, test_views
+from videoadapt.builders.model import build_model, model_input
+from videoadapt.builders.run import build_evaluator, build_optimization, build_recipe
+from videoadapt.builders.zero_shot import build_zero_shot
+
+__all__ = [
+    "build_evaluator",
+    "build_model",
+    "build_optimization",
+    "build_recipe",
+    "build_test_loader",
+    "build_train_loader",
+    "build_zero_shot",
+    "check_checkpoint",
+    "class_names",
+    "fill_model",
+    "load_checkpoint",
+    "model_input",
+    "test_views",
+]
