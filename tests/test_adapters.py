@@ -135,6 +135,18 @@ def test_merged_equals_unmerged(section, clips):
 
 
 @pytest.mark.parametrize("kind", SLOTS)
+@pytest.mark.parametrize("backbone", ["vit_base_patch16_siglip_224", "vit_base_patch14_reg4_dinov2"])
+def test_slots_take_any_number_of_prefix_tokens(kind, backbone, clips):
+    section = {"slots": {slot: {"kind": kind, **SLOT_OPTIONS[kind][0]} for slot in ("space_in", "mlp_side")}}
+    frozen, fresh = (build_model(tiny(backbone=backbone, **changes)).eval() for changes in ({}, section))
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.forward_features(clips), frozen.forward_features(clips), rtol=0, atol=1e-6)
+    perturb(fresh)
+    fresh(clips).sum().backward()
+    assert all(p.grad.isfinite().all() for p in fresh.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("kind", SLOTS)
 def test_slots_run_in_bf16_autocast(kind, clips):
     first = "space_in" if getattr(SLOTS[kind], "needs_layout", False) else "time_out"
     spec = {"kind": kind, **SLOT_OPTIONS[kind][0]}

@@ -207,17 +207,65 @@ def test_the_original_npz_fills_the_vit(tmp_path):
     assert larger.pos_embed.shape == (1, 37, 64)
 
 
-@pytest.mark.parametrize("change", ["missing", "depth", "garbage"])
+@pytest.mark.parametrize("change", ["missing", "depth", "patch", "layer scale", "no patch bias", "garbage"])
 def test_a_wrong_npz_is_an_error(change, tmp_path):
     arrays = _to_jax(timm.create_model("vit_base_patch16_224", num_classes=0, **TINY))
     if change == "missing":
         del arrays["Transformer/encoderblock_1/MlpBlock_3/Dense_1/bias"]
-    options = {**TINY, "depth": 1} if change == "depth" else TINY
+    options = {**TINY, **{"depth": {"depth": 1}, "patch": {"patch_size": 16}}.get(change, {})}
+    name = {"layer scale": "vit_base_patch14_dinov2", "no patch bias": B16}.get(change, "vit_base_patch16_224")
     np.savez(tmp_path / "w.npz", **arrays)
     if change == "garbage":
         (tmp_path / "w.npz").write_bytes(b"garbage")
     with pytest.raises(UserError, match="w.npz: not the .npz weights of this backbone"):
-        load_backbone("vit_base_patch16_224", str(tmp_path / "w.npz"), options=options)
+        load_backbone(name, str(tmp_path / "w.npz"), options=options)
+
+
+def test_numpy_numbers_in_a_checkpoint_are_no_obstacle(tmp_path):
+    """mmcv keeps the best score of a run so."""
+    state = timm.create_model(B16, **TINY).state_dict()
+    torch.save({"meta": {"hook_msgs": {"best_score": np.float64(83.9)}}, "state_dict": state}, tmp_path / "w.pth")
+    load_backbone(B16, str(tmp_path / "w.pth"), options=TINY)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"depth": 0},
+        {"num_heads": 0},
+        {"act_layer": "foo"},
+        {"norm_layer": "foo"},
+        {"mlp_ratio": -1},
+        {"img_size": 4},
+        {"img_size": [32, 48]},
+        {"drop_path_rate": 0.1},
+        {"patch_drop_rate": 0.1},
+    ],
+)
+def test_options_that_make_no_backbone_are_one_line(options):
+    with pytest.raises(UserError, match="model.backbone_options"):
+        load_backbone(B16, "none", options={**TINY, **options})
+
+
+# --- pixels
+
+
+def test_open_clip_tags_know_their_pixels():
+    large = "vit_large_patch14_clip_224"
+    clip = pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    assert input_spec(large, "open_clip:datacomp_xl_s13b_b90k")["mean"] == clip
+    assert input_spec(large, "open_clip:laion2b_s32b_b82k")["mean"] == (0.5, 0.5, 0.5)
+    assert input_spec(B16, "/a/file.pt")["mean"] == clip  # all of its tags agree
+    assert input_spec("vit_base_patch16_224", "/a/ViT-B_16.npz")["mean"] == (0.5, 0.5, 0.5)
+
+
+def test_a_file_that_does_not_tell_its_pixels_must_be_told(tmp_path):
+    torch.save(timm.create_model("vit_base_patch16_224", **TINY).state_dict(), tmp_path / "w.pt")
+    section = {"backbone": "vit_base_patch16_224", "pretrained": str(tmp_path / "w.pt")}
+    with pytest.raises(UserError, match="model.mean: the published weights .* set model.mean and model.std"):
+        build_model(tiny(**section))
+    model = build_model(tiny(**section, mean=[0.4, 0.5, 0.6], std=[0.2, 0.2, 0.2]))
+    assert model.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
 
 
 # --- families

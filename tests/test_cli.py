@@ -352,18 +352,60 @@ def test_a_mismatched_checkpoint_is_one_line_and_code_2(name, trained, tool):
     assert code == 2 and message in err and err.count("\n") == 1
 
 
+def _checkpoint(path, model, section):
+    from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
+
+    config = {"model": section.model_dump(), "data": {"num_classes": 5}}
+    about = {"config": config, "classes": list("abcde"), "fingerprint": model.fingerprint}
+    save_checkpoint(path, trainable_tensors(model), about)
+    return path
+
+
+def test_a_fully_trained_checkpoint_fits_other_images_and_frames(tmp_path):
+    from conftest import TINY, perturb, tiny
+
+    from videoadapt.builders import fill_model
+    from videoadapt.engine.checkpoint import read_checkpoint
+
+    torch.save(load_backbone(tiny().backbone, "none", options=TINY).state_dict(), tmp_path / "w.pt")
+    options = {"unfreeze": ["all"], "pretrained": str(tmp_path / "w.pt")}
+    section = tiny(**options)
+    model = videoadapt.build_model(section)
+    perturb(model)
+    path = _checkpoint(tmp_path / "c.safetensors", model, section)
+    larger = videoadapt.build_model(tiny(**options, image_size=48, num_frames=6)).eval()
+    fill_model(larger, *read_checkpoint(path), path)
+    assert larger(torch.randn(1, 3, 6, 48, 48)).shape == (1, 5)
+    same = videoadapt.load_checkpoint(path)
+    assert torch.equal(same.backbone.pos_embed, model.backbone.pos_embed)
+
+
+def test_checkpoints_outlive_new_keys_of_the_config(trained, tool, tmp_path):
+    from videoadapt.engine.checkpoint import read_checkpoint, save_checkpoint
+
+    config, run = trained
+    tensors, about = read_checkpoint(run / "last.safetensors")
+    for key in ("space_residual", "prompt", "zero_shot", "mean"):
+        del about["config"]["model"][key]
+    del about["config"]["model"]["slots"]["space_side"]
+    save_checkpoint(tmp_path / "old.safetensors", tensors, about)
+    code, _, err = tool("test.py", config, "--checkpoint", tmp_path / "old.safetensors", f"run.out_dir={tmp_path}")
+    assert code == 0, err
+    del about["config"]
+    save_checkpoint(tmp_path / "strange.safetensors", tensors, about)
+    for program in (["test.py", config, "--checkpoint"], ["merge.py", "--out", tmp_path / "m.pt"]):
+        code, _, err = tool(*program, tmp_path / "strange.safetensors")
+        assert code == 2 and "strange.safetensors: carries no config" in err and err.count("\n") == 1
+
+
 def test_a_moved_backbone_file_has_a_remedy(tmp_path):
     from conftest import TINY, tiny
-
-    from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
 
     weights = tmp_path / "w.pt"
     torch.save(load_backbone(tiny().backbone, "none", options=TINY).state_dict(), weights)
     section = tiny(pretrained=str(weights))
     model = videoadapt.build_model(section)
-    config = {"model": section.model_dump(), "data": {"num_classes": 5}}
-    about = {"config": config, "classes": list("abcde"), "fingerprint": model.fingerprint}
-    save_checkpoint(tmp_path / "c.safetensors", trainable_tensors(model), about)
+    _checkpoint(tmp_path / "c.safetensors", model, section)
     weights.rename(tmp_path / "moved.pt")
     with pytest.raises(UserError, match=r"w.pt: no such weight file"):
         videoadapt.load_checkpoint(tmp_path / "c.safetensors")

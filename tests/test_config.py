@@ -56,6 +56,7 @@ ERRORS = [
     ("optim.lr=fast", "optim.lr: input should be a valid number, got 'fast'"),
     ("optim.lr=-1", "optim.lr: input should be greater than 0, got -1"),
     ("optim.epochs=true", "optim.epochs: input should be a valid integer, got True"),
+    ("data.rand_augment=[4, 31]", "data.rand_augment.1: input should be less than or equal to 30, got 31"),
     ("data.num_classes=2.5", "data.num_classes: input should be a valid integer, got 2.5"),
     ("data.num_classes=null", "data.num_classes: input should be a valid integer, got None"),
     ("data={}", "data.num_classes: is missing"),

@@ -68,6 +68,9 @@ TABLES = {  # study, backbone, method: trainable parameters without the head
     ("karst_table1_vtab", "", "adaptformer"): 156_768,
     ("karst_table1_vtab", "", "lora"): 294_912,
     ("karst_table2_swin", "swin_b", "karst"): 445_440,
+    ("karst_table2_swin", "swin_b", "bitfit"): 200_760,
+    ("karst_table3_rst", "", "fact"): 61_440,
+    ("karst_table3_rst", "", "fact + rst"): 61_488,
     ("karst_table3_rst", "", "ka"): 301_056,
     ("karst_table3_rst", "", "ka + rst"): 337_920,
 }

@@ -196,6 +196,16 @@ def test_pictures_of_every_mode_come_out_upright_and_rgb(tmp_path):
         assert picture.frames([0]).shape == (1, 4, 3, 3)
 
 
+def test_sixteen_bits_keep_their_grey(tmp_path):
+    deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    with open_video(tmp_path / "deep.png") as picture:
+        assert picture.frames([0])[0, ..., 1].ravel().tolist() == list(range(256))
+    Image.fromarray(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)).save(tmp_path / "float.tif")
+    with pytest.raises(VideoReadError, match="float.tif: .*mode F have no agreed range"):
+        open_video(tmp_path / "float.tif")
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", "half"])
 def test_an_unreadable_picture_is_one_error(content, tmp_path):
     path = tmp_path / "a.png"

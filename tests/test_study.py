@@ -49,7 +49,13 @@ def test_cells_are_the_product_and_later_overrides_win(tmp_path):
     assert len(todo) == 8 and todo[-1].base == "configs/b/x.yaml"
     first = todo[1].overrides
     assert first[:4] == ("optim.lr=1", "data.train=a/1 shot/7.csv", "optim.lr=2", "optim.lr=3")
-    assert first[4:] == ("run.seed=7", f"run.out_dir={tmp_path}/study/a/1 shot/m/seed7")
+    assert first[4:] == ("run.seed=7", f'run.out_dir="{tmp_path}/study/a/1 shot/m/seed7"')
+
+
+def test_names_may_hold_what_yaml_would_read(tmp_path):
+    path = _write(tmp_path, methods={"lora #1: a": [], "lora #2": []})
+    folders = [cell.config().run.out_dir for cell in cells(load_study(path))]
+    assert folders == [f"{tmp_path}/study/digits/lora #1: a/seed0", f"{tmp_path}/study/digits/lora #2/seed0"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,8 @@ def test_cells_are_the_product_and_later_overrides_win(tmp_path):
         ({"method": {}}, "unknown key 'method'; did you mean 'methods'"),
         ({"data": []}, "data: .*at least 1 item"),
         ({"groups": {"g": ["x"]}}, "groups.g: 'x' is not in data"),
+        ({"methods": {}}, "methods: .*at least 1 item"),
+        ({"seeds": []}, "seeds: .*at least 1 item"),
         ({"seeds": [-1]}, "seeds.0: .*greater than or equal to 0"),
     ],
 )
@@ -67,7 +75,8 @@ def test_a_wrong_study_is_one_line(changes, message, tmp_path):
 
 
 def _row(data, backbone, top1, seed=0, method="loki"):
-    return {"data": data, "backbone": backbone, "variant": "", "method": method, "seed": seed, "top1": top1}
+    row = {"data": data, "backbone": backbone, "variant": "", "method": method, "seed": seed}
+    return {**row, "top1": top1, "trainable": 10}
 
 
 def test_accuracy_is_a_mean_with_a_gap_or_a_deviation():
@@ -145,8 +154,14 @@ def test_a_study_of_real_pictures_learns_and_keeps_what_is_finished(on_digits, t
     assert code == 0 and again.splitlines()[2].split("|")[2] == out.splitlines()[2].split("|")[2]
     kept = tmp_path / "study" / "digits" / "linear" / "seed0" / "results.json"
     assert kept.stat().st_mtime_ns == stamp[kept]
+    code, out, _ = tool("study.py", path, "--only", "linear", "--no-cost", "run.threads=2", "data.workers=1")
+    assert code == 0 and "| lora " in out and "1,290" in out  # what is finished stays in the table
     code, _, err = tool("study.py", path, "--only", "linear", "optim.lr=1e-3")
     assert code == 2 and "made with optim.lr=0.002, now it is 0.001" in err
+    for garbage in ("garbage", "{}"):
+        kept.write_text(garbage)
+        code, _, err = tool("study.py", path)
+        assert code == 2 and "results.json: not the results of tools/test.py; remove the folder" in err
 
 
 @pytest.mark.parametrize(
@@ -154,6 +169,7 @@ def test_a_study_of_real_pictures_learns_and_keeps_what_is_finished(on_digits, t
     [
         (["--only", "lara"], "--only lara: not in the study; did you mean 'lora'?"),
         (["optim.epoch=1"], "optim: unknown key 'epoch'"),
+        (["model.slots.mlp_in={kind: lokki}"], "model.slots.mlp_in: no kind 'lokki'"),  # before any cell runs
         (["data.train=no.csv"], "digits/linear/seed0: train.py ended with code 2: no.csv: cannot read the list file"),
     ],
 )

@@ -30,8 +30,9 @@ def main() -> None:
     config, state = load_config(args.config, args.overrides), read_state_dict(args.weights)
     out = cli.writable_folder(str(args.out), "--out")
     if args.keep_backbone:
+        load_aim(builders.build_model(_with_backbone(config, "none").model), state)  # it fits, or nothing is written
         file = _write_backbone(config, state, out / "backbone.safetensors")
-        config = load_config(args.config, [*args.overrides, f"model.pretrained={file}"])
+        config = _with_backbone(config, str(file))
     model = builders.build_model(config.model)
     load_aim(model, state, frozen=False)
     about = {
@@ -42,6 +43,10 @@ def main() -> None:
     tensors = trainable_tensors(model)
     save_checkpoint(out / "aim.safetensors", tensors, about)
     print(f"{out / 'aim.safetensors'}: {sum(t.numel() for t in tensors.values()):,} parameters that AIM trained")
+
+
+def _with_backbone(config: Config, pretrained: str) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
 
 
 def _write_backbone(config: Config, state: dict[str, Tensor], file: Path) -> Path:

@@ -11,21 +11,23 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from videoadapt import builders, cli
-from videoadapt.config import Cell, Config, Study, cells, first_difference, load_study
+from videoadapt.config import Cell, Config, Study, cells, first_difference, load_study, validate
 from videoadapt.engine import distributed
-from videoadapt.engine.checkpoint import atomically, read_checkpoint
+from videoadapt.engine.checkpoint import atomically
 from videoadapt.engine.cost import saved_bytes, step_seconds
 from videoadapt.errors import UserError, nearest
 from videoadapt.report.study import study_table
 
 TOOLS = Path(__file__).parent
+_FREE = frozenset({"run", "data.workers", "data.cache_frames", "data.root"})  # what changes no result
+_SCORES = ("top1", "top5", "mean_class_accuracy", "views")
 
 
 def main() -> None:
@@ -36,51 +38,72 @@ def main() -> None:
     parser.add_argument("--no-cost", action="store_true", help="do not measure step time and memory")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_args()
-    study = _chosen(load_study(args.study), args.only, args.out, args.overrides)
-    todo = list(cells(study))
-    configs = {cell: cell.config() for cell in todo}  # every mistake is found before the first run
-    rows = []
-    with tqdm(todo, unit="cell") as bar:
+    study = load_study(args.study)
+    study = study.model_copy(update={"out_dir": args.out or study.out_dir})
+    if strange := [name for name in args.only if name not in study.methods]:
+        raise UserError(f"--only {strange[0]}: not in the study; {nearest(strange[0], study.methods)}")
+    configs = {cell: cell.config() for cell in cells(_with(study, args.overrides))}
+    _check_models(configs.values())
+    chosen = [cell for cell in configs if cell.method in (args.only or study.methods)]
+    with tqdm(chosen, unit="cell") as bar:
         for cell in bar:
             bar.set_postfix_str(cell.name)
-            rows.append(_run(cell, configs[cell]))
-    costs = {} if args.no_cost else _costs(study, configs)
-    header, lines = study_table(rows, list(study.methods), study.data, study.groups, costs)
-    table = cli.table(header, lines)
-    out = Path(study.out_dir)
-    atomically(out / "study.md", lambda path: path.write_text(table + "\n", encoding="utf-8"))
-    atomically(out / "cells.csv", lambda path: path.write_text(_csv(rows), encoding="utf-8"))
-    print(table)
+            _run(cell, configs[cell])
+    rows = [_row(cell, config) for cell, config in configs.items() if cell in chosen or _finished(config)]
+    _report(study, rows, {})
+    print(_report(study, rows, {} if args.no_cost else _costs(chosen, configs, study.cost_batch)))
 
 
-def _chosen(study: Study, only: Sequence[str], out: str | None, overrides: Sequence[str]) -> Study:
-    if strange := [name for name in only if name not in study.methods]:
-        raise UserError(f"--only {strange[0]}: not in the study; {nearest(strange[0], study.methods)}")
-    methods = {name: texts for name, texts in study.methods.items() if not only or name in only}
-    methods = {name: [*texts, *overrides] for name, texts in methods.items()}
-    return study.model_copy(update={"methods": methods, "out_dir": out or study.out_dir})
+def _with(study: Study, overrides: Sequence[str]) -> Study:
+    """Overrides of the command line come last."""
+    return study.model_copy(update={"methods": {name: [*own, *overrides] for name, own in study.methods.items()}})
 
 
-def _run(cell: Cell, config: Config) -> dict:
-    """Train and test one cell, if that is still to do; its row."""
-    out = Path(config.run.out_dir)
-    results = out / "results.json"
-    if results.is_file():
-        made_with = json.loads(results.read_text(encoding="utf-8"))["config"]
-        if difference := first_difference(made_with, json.loads(json.dumps(config.model_dump()))):
-            key, then, now = difference
-            raise UserError(f"{results}: made with {key}={then}, now it is {now}; remove the folder or choose --out")
-    elif config.model.zero_shot is None:
-        checkpoint = out / "last.safetensors"
+def _check_models(configs: Iterable[Config]) -> None:
+    """Every mistake in a model section is found before the first run."""
+    sections = {config.model.model_dump_json(): config.model for config in configs if config.model.zero_shot is None}
+    for section in sections.values():
+        builders.build_model(section, device="meta")
+
+
+def _run(cell: Cell, config: Config) -> None:
+    """Train and test one cell, if that is still to do."""
+    if _finished(config):
+        return
+    if config.model.zero_shot is None:
         _call("train.py", cell, "run.resume=auto")
-        _call("test.py", cell, "--checkpoint", str(checkpoint))
+        _call("test.py", cell, "--checkpoint", str(Path(config.run.out_dir, "last.safetensors")))
     else:
         _call("test.py", cell)
-    found = json.loads(results.read_text(encoding="utf-8"))
-    tensors = {} if config.model.zero_shot else read_checkpoint(out / "last.safetensors")[0]
+
+
+def _finished(config: Config) -> bool:
+    path = Path(config.run.out_dir, "results.json")
+    if not path.is_file():
+        return False
+    made_with = validate(Config, _results(path)["config"], str(path))
+    if difference := first_difference(made_with.model_dump(), config.model_dump(), _FREE):
+        key, then, now = difference
+        raise UserError(f"{path}: made with {key}={then}, now it is {now}; remove the folder or choose --out")
+    return True
+
+
+def _results(path: Path) -> dict:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        results = None
+    if not isinstance(results, dict) or not results.keys() >= {"config", *_SCORES}:
+        raise UserError(f"{path}: not the results of tools/test.py; remove the folder")
+    return results
+
+
+def _row(cell: Cell, config: Config) -> dict:
+    found = _results(Path(config.run.out_dir, "results.json"))
+    model = None if config.model.zero_shot else builders.build_model(config.model, device="meta")
+    trainable = 0 if model is None else sum(p.numel() for p in model.parameters() if p.requires_grad)
     names = {key: getattr(cell, key) for key in ("data", "backbone", "variant", "method", "seed")}
-    scores = {key: found[key] for key in ("top1", "top5", "mean_class_accuracy", "views")}
-    return {**names, **scores, "trainable": sum(tensor.numel() for tensor in tensors.values())}
+    return {**names, **{key: found[key] for key in _SCORES}, "trainable": trainable}
 
 
 def _call(program: str, cell: Cell, *arguments: str) -> None:
@@ -91,29 +114,38 @@ def _call(program: str, cell: Cell, *arguments: str) -> None:
         raise UserError(f"{cell.name}: {program} ended with code {result.returncode}: {last}")
 
 
-def _costs(study: Study, configs: dict[Cell, Config]) -> dict[str, dict]:
+def _costs(cells: Sequence[Cell], configs: Mapping[Cell, Config], batch: int | None) -> dict[str, dict]:
     """Of each line of the table, on the first data set and backbone."""
-    first = next(iter(configs))
-    same = {
-        cell: config for cell, config in configs.items() if (cell.data, cell.backbone) == (first.data, first.backbone)
+    first = cells[0]
+    chosen = {
+        f"{cell.variant}/{cell.method}": configs[cell]
+        for cell in cells
+        if (cell.data, cell.backbone) == (first.data, first.backbone) and configs[cell].model.zero_shot is None
     }
-    chosen = {f"{cell.variant}/{cell.method}": c for cell, c in same.items() if not c.model.zero_shot}
     if not chosen:
         return {}
     config = next(iter(chosen.values()))
     device = distributed.start(config.run.device).device
     side, frames = builders.model_input(config.model)["image_size"], config.model.num_frames or 1
-    clips = torch.randn(study.cost_batch or config.optim.batch_size, 3, frames, side, side, device=device)
+    clips = torch.randn(batch or config.optim.batch_size, 3, frames, side, side, device=device)
     models = {line: builders.build_model(each.model, device) for line, each in chosen.items()}
     seconds = step_seconds(models, clips, config.run.precision)
     return {
         line: {
-            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "step_ms": 1e3 * seconds[line],
             "saved_mb": saved_bytes(model, clips, config.run.precision) / 1e6,
         }
         for line, model in models.items()
     }
+
+
+def _report(study: Study, rows: Sequence[dict], costs: Mapping[str, dict]) -> str:
+    """Write study.md and cells.csv; the table."""
+    table = cli.table(*study_table(rows, list(study.methods), study.data, study.groups, costs))
+    out = Path(study.out_dir)
+    atomically(out / "study.md", lambda path: path.write_text(table + "\n", encoding="utf-8"))
+    atomically(out / "cells.csv", lambda path: path.write_text(_csv(rows), encoding="utf-8"))
+    return table
 
 
 def _csv(rows: Sequence[dict]) -> str:

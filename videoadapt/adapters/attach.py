@@ -33,7 +33,8 @@ def unfreeze(model: nn.Module, what: Iterable[str]) -> None:
     """Let existing parameters train too.
 
     Args:
-        what: ``norm`` (the final one), ``norms`` (every LayerNorm of the backbone), ``bias`` (its every bias),
+        what: ``norm`` (the final one), ``norms`` (every LayerNorm of the backbone), ``bias`` (its every bias,
+            Swin's tables of relative position biases too),
             ``all`` (everything).
     """
     backbone = model.backbone
@@ -41,7 +42,7 @@ def unfreeze(model: nn.Module, what: Iterable[str]) -> None:
     chosen = {
         "norm": lambda: [p for module in last for p in module.parameters()],
         "norms": lambda: [p for m in backbone.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()],
-        "bias": lambda: [p for name, p in backbone.named_parameters() if name.endswith("bias")],
+        "bias": lambda: [p for name, p in backbone.named_parameters() if name.endswith(("bias", "bias_table"))],
         "all": lambda: model.parameters(),
     }
     for word in what:

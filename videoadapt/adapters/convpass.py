@@ -38,8 +38,7 @@ class Convpass(nn.Module):
     def forward(self, z: Tensor, layout: Layout) -> Tensor:
         y = self.act(self.down(z))
         pixels, patches = y[:, : layout.prefix], y[:, layout.prefix :]
-        pixels = self.conv(rearrange(pixels, "b p d -> (b p) d 1 1"))
+        pixels = self.conv(pixels.reshape(-1, y.shape[-1], 1, 1)).view(pixels.shape)
         patches = self.conv(rearrange(patches, "b (h w) d -> b d h w", h=layout.height))
-        pixels = rearrange(pixels, "(b p) d 1 1 -> b p d", p=layout.prefix)
         y = torch.cat([pixels, rearrange(patches, "b d h w -> b (h w) d")], dim=1)
         return self.scale * self.up(self.dropout(self.act(y)))

@@ -37,7 +37,7 @@ class Prompt(nn.Module):
         """What enters block number ``depth``: (b n d), from there on (b n+p d)."""
         if depth >= len(self.tokens):
             return x
-        prompts = self.dropout(self.tokens[depth]).to(x.dtype).expand(x.shape[0], -1, -1)
+        prompts = self.dropout(self.tokens[depth].to(x.dtype).expand(x.shape[0], -1, -1))
         rest = prefix if depth == 0 else prefix + prompts.shape[1]
         return torch.cat([x[:, :prefix], prompts, x[:, rest:]], dim=1)
 

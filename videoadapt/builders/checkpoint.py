@@ -26,13 +26,20 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", pretra
         pretrained: where the backbone's weights are now, if not where the checkpoint's config says.
     """
     tensors, about = read_checkpoint(path)
-    config = validate(Config, about["config"], str(path))
+    config = checkpoint_config(about, path)
     if pretrained is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
     model = build_model(config.model, device)
     fill_model(model, tensors, about, path)
     model.config, model.classes = config, about["classes"]
     return model.eval()
+
+
+def checkpoint_config(about: Mapping[str, Any], source: str | Path) -> Config:
+    """The config that a checkpoint carries; keys that are younger than it have their defaults."""
+    if missing := {"config", "classes", "fingerprint"} - about.keys():
+        raise UserError(f"{source}: carries no {min(missing)}; it was not written by tools/train.py")
+    return validate(Config, about["config"], str(source))
 
 
 def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Mapping, source: str | Path) -> None:
@@ -43,7 +50,7 @@ def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Ma
             f"{source}: trained on another backbone, {saved['backbone']} ({saved['pretrained']}) with fingerprint "
             f"{about['fingerprint'][:12]}; model.backbone and model.pretrained give {model.fingerprint[:12]}"
         )
-    load_trainable(model, tensors, source)
+    load_trainable(model, model.fitted(tensors), source)
 
 
 def check_checkpoint(config: Config, about: Mapping[str, Any], source: str | Path) -> None:
@@ -51,7 +58,7 @@ def check_checkpoint(config: Config, about: Mapping[str, Any], source: str | Pat
 
     Shapes alone do not tell: a scale, the order of time and space or an activation has none.
     """
-    saved, wanted = about["config"]["model"], config.model.model_dump()
+    saved, wanted = checkpoint_config(about, source).model.model_dump(), config.model.model_dump()
     if saved["num_classes"] != wanted["num_classes"]:
         have, need = saved["num_classes"], wanted["num_classes"]
         raise UserError(f"{source}: trained for {have} classes, data.num_classes asks for {need}")

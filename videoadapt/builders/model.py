@@ -34,7 +34,14 @@ def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Clas
 
 def model_input(config: ModelConfig) -> dict[str, Any]:
     """``image_size``, ``mean`` and ``std`` of what the model eats."""
-    return input_spec(config.backbone, config.pretrained, config.image_size, config.backbone_options)
+    spec = input_spec(config.backbone, config.pretrained, config.image_size, config.backbone_options)
+    given = {key: tuple(value) for key in ("mean", "std") if (value := getattr(config, key))}
+    if missing := [key for key, value in {**spec, **given}.items() if value is None]:
+        raise UserError(
+            f"model.{missing[0]}: the published weights of {config.backbone} were trained on pixels of different mean "
+            f"and std, and {config.pretrained} does not tell; set model.mean and model.std"
+        )
+    return {**spec, **given}
 
 
 def _classifier(config: ModelConfig) -> Classifier:

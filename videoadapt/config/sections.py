@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 Spec = dict[str, Any]  # {kind: name, **options}: the options are checked against the adapter's constructor
 Positive = Annotated[int, Field(ge=1)]
+Magnitude = Annotated[int, Field(ge=1, le=30)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -25,6 +26,7 @@ def _range(ends: list[float]) -> list[float]:
 
 
 ViewText = Annotated[str, AfterValidator(_views)]
+Channels = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=3, max_length=3)]
 Range = Annotated[list[float], AfterValidator(_range)]
 
 
@@ -72,6 +74,8 @@ class ModelConfig(Section):
     pretrained: str = "embedded"  # embedded | a timm tag | open_clip:<tag> | a file | the word none
     backbone_options: dict[str, Any] = {}  # timm's own keywords, e.g. {embed_dim: 64, depth: 2}
     image_size: Positive | None = None  # the backbone's own by default
+    mean: Channels | None = None  # rgb of the pixels the backbone was trained on, in [0, 1]; its tag's by default
+    std: Channels | None = None
     num_frames: Positive | None = None  # frames a clip; left out for images
     num_classes: Positive | None = None  # taken from data.num_classes
     temporal_embedding: bool = True  # learned, one vector a frame; video only
@@ -104,7 +108,7 @@ class DataConfig(Section):
     crop_scale: Range = [0.08, 1.0]  # area of the random resized crop
     crop_ratio: Range = [0.75, 1.3333]  # width to height
     flip: Share = 0.5  # 0 where left and right are labels
-    rand_augment: list[Positive] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude of 30]
+    rand_augment: list[Magnitude] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude of 30]
     erasing: Share = 0.0  # of clips that lose a random box, the same in all frames
     resize: Positive | None = None  # short side before test crops; the model's image size by default
     cache_frames: bool = False  # keep every decoded video in memory: small data sets only

@@ -1,7 +1,8 @@
 """Studies: methods x data sets x backbones x seeds, each a few overrides over one config a data set."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from videoadapt.config.reading import load_config, read_yaml, validate
 from videoadapt.config.sections import Config, Positive, Section
 
 Overrides = list[str]  # key=value, as on the command line
-Axis = dict[str, Overrides]
+Axis = Annotated[dict[str, Overrides], Field(min_length=1)]
 Names = Annotated[list[str], Field(min_length=1)]
 
 
@@ -25,7 +26,7 @@ class Study(Section):
     methods: Axis
     backbones: Axis = Field({"": []})
     variants: Axis = Field({"": []})  # e.g. shots
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0])
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     overrides: Overrides = Field([])  # for every cell
     groups: dict[str, Names] = Field({})  # of data sets, whose means are averaged
     out_dir: str
@@ -75,7 +76,8 @@ def cells(study: Study) -> Iterator[Cell]:
         overrides = [text for texts in chosen for text in texts]
         cell = Cell(data, backbone, variant, method, seed, _filled(study.base, own), ())
         texts = [*(_filled(text, own) for text in overrides), f"run.seed={seed}"]
-        yield Cell(**{**vars(cell), "overrides": (*texts, f"run.out_dir={Path(study.out_dir, cell.name)}")})
+        out_dir = json.dumps(str(Path(study.out_dir, cell.name)))  # quoted: names may hold what YAML would read
+        yield replace(cell, overrides=(*texts, f"run.out_dir={out_dir}"))
 
 
 def _filled(text: str, own: dict[str, str]) -> str:

@@ -166,7 +166,7 @@ class Picture:
         self.path = path
         try:
             with Image.open(path) as image:
-                self._frame = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+                self._frame = np.asarray(_eight_bit(ImageOps.exif_transpose(image)).convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoReadError(f"{path}: not a readable picture ({_reason(error)})") from None
 
@@ -179,6 +179,15 @@ class Picture:
 
     def __exit__(self, *_) -> None:
         pass
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion of deeper pictures clips them to white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in {"I", "F"}:
+        raise ValueError(f"pixels of mode {image.mode} have no agreed range; store 8 or 16 bits")
+    return image
 
 
 def require_backend(backend: Backend) -> None:

@@ -12,7 +12,10 @@ from videoadapt.engine.precision import autocast
 
 
 def saved_bytes(model: nn.Module, clips: Tensor, precision: str = "fp32") -> int:
-    """Bytes that a forward pass keeps alive for its backward pass: each storage once, parameters and buffers not."""
+    """Bytes that a forward pass keeps alive for its backward pass: each storage once, parameters and buffers not.
+
+    Under autocast the 16-bit copies of the weights count: they are kept too.
+    """
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
 

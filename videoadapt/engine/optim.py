@@ -5,15 +5,18 @@ from timm.optim import param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
+_TABLES = {"temporal_embedding", "pos_embed", "cls_token", "reg_token", "relative_position_bias_table"}
+
 
 def build_optimizer(
     model: nn.Module, *, lr: float, weight_decay: float, betas: tuple[float, float], temporal_lr_scale: float = 1.0
 ) -> torch.optim.AdamW:
-    """AdamW over what ``requires_grad``; no weight decay on vectors and on the temporal embedding.
+    """AdamW over what ``requires_grad``; no weight decay on vectors, tokens and tables of positions.
 
     The temporal embedding, a group of its own, learns ``temporal_lr_scale`` times as fast.
     """
-    groups = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=["temporal_embedding"])
+    tables = [name for name, _ in model.named_parameters() if name.rpartition(".")[2] in _TABLES]
+    groups = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=tables)
     embedding = getattr(model, "temporal_embedding", None)
     if embedding is not None:
         for group in groups:

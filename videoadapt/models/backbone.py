@@ -12,7 +12,7 @@ from torch import nn
 
 from videoadapt.errors import UserError, nearest
 from videoadapt.models.block import SpaceTimeBlock
-from videoadapt.models.pretrained import load_pretrained, load_weight_file
+from videoadapt.models.pretrained import load_pretrained, load_weight_file, open_clip_pixels
 
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
@@ -67,16 +67,26 @@ def input_spec(
 ) -> dict[str, Any]:
     """What the backbone eats: ``image_size``, and ``mean`` and ``std`` of pixels in [0, 1].
 
-    Mean and std are those of the timm tag; for weights from elsewhere, those of timm's default tag.
+    Mean and std are those of the timm or open_clip tag. A file does not tell: it gets what all tags of the backbone
+    agree on, else ``mean`` and ``std`` are None.
     """
     size = image_size or (options or {}).get("img_size")
     if name == MINI:
         return {"image_size": size or _MINI_OPTIONS["img_size"], "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    tagged = f"{name}.{pretrained}"
-    source = timm.models.get_pretrained_cfg(tagged if tagged in timm.list_pretrained(f"{name}.*") else name)
-    if source is None:
+    default = timm.models.get_pretrained_cfg(name)
+    if default is None:
         raise _unknown(name)
-    return {"image_size": size or source.input_size[-1], "mean": tuple(source.mean), "std": tuple(source.std)}
+    tags = {tagged.partition(".")[2]: tagged for tagged in timm.list_pretrained(f"{name}.*")}
+    if pretrained.startswith("open_clip:"):
+        pixels = {open_clip_pixels(name, pretrained.removeprefix("open_clip:"))}
+    elif pretrained == "none" or pretrained.endswith(".npz"):
+        pixels = {(tuple(default.mean), tuple(default.std))}
+    else:
+        sources = [tags[pretrained]] if pretrained in tags else tags.values()
+        found = [timm.models.get_pretrained_cfg(source) for source in sources]
+        pixels = {(tuple(source.mean), tuple(source.std)) for source in found}
+    mean, std = pixels.pop() if len(pixels) == 1 else (None, None)
+    return {"image_size": size or default.input_size[-1], "mean": mean, "std": std}
 
 
 def open_blocks(vit: VisionTransformer, *, drop_path: float = 0.0, **options: Any) -> None:
@@ -93,16 +103,29 @@ def holders(backbone: nn.Module, view: str) -> list[nn.Module]:
     return [getattr(block, attribute) for stage in stages for block in stage.blocks]
 
 
+def timm_call(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """timm's own name and keywords for a backbone: the mini is a small CLIP."""
+    return (_MINI_OF, {**_MINI_OPTIONS, **arguments}) if name == MINI else (name, dict(arguments))
+
+
 def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer | SwinTransformer:
-    if name == MINI:
-        name, arguments = _MINI_OF, {**_MINI_OPTIONS, **arguments}
+    name, arguments = timm_call(name, arguments)
     if name not in timm.list_models():
         raise _unknown(name)
+    if not isinstance(arguments.get("img_size", 1), int):
+        raise UserError(f"model.backbone_options.img_size: {arguments['img_size']} is not the side of a square")
     try:
         backbone = timm.create_model(name, **arguments)
-    except (TypeError, AssertionError) as error:
-        raise UserError(f"model.backbone_options: {name} refuses {arguments} ({error})") from None
-    standard = isinstance(backbone, VisionTransformer) and type(backbone.blocks[0]) is Block
+    except Exception as error:  # whatever a constructor makes of the user's keywords
+        raise UserError(
+            f"model.backbone_options: {name} refuses {arguments} ({str(error) or type(error).__name__})"
+        ) from None
+    is_vit = isinstance(backbone, VisionTransformer)
+    standard = is_vit and all(type(block) is Block for block in backbone.blocks)
+    if is_vit and (ignored := arguments.keys() & {"drop_path_rate", "patch_drop_rate"}):
+        raise UserError(f"model.backbone_options.{min(ignored)}: has no effect on a ViT here; see model.drop_path")
+    if is_vit and not (len(backbone.blocks) and min(backbone.patch_embed.grid_size)):
+        raise UserError(f"model.backbone_options: {name} with {arguments} has no blocks or no patches")
     if not standard and not isinstance(backbone, SwinTransformer):
         raise UserError(
             f"model.backbone: {name} is not built from timm's standard ViT block; choose a timm ViT or Swin"

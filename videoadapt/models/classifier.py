@@ -1,8 +1,11 @@
 """An image transformer as a classifier of clips and of images."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from videoadapt.layout import Layout
@@ -77,6 +80,17 @@ class Classifier(nn.Module):
             tokens = block(tokens, Layout(t, tokens.shape[1] - height * width, height, width))
         return vit.norm(tokens if self.prompt is None else self.prompt.removed(tokens, prefix))
 
+    def fitted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Stored tensors with their position and temporal embeddings resampled to this model's image and frames."""
+        fitted = dict(tensors)
+        if (stored := tensors.get("temporal_embedding")) is not None and self.temporal_embedding is not None:
+            fitted["temporal_embedding"] = _resampled(stored, self.temporal_embedding.shape[0])
+        if (stored := tensors.get("backbone.pos_embed")) is not None and stored.shape != self.backbone.pos_embed.shape:
+            size = list(self.backbone.patch_embed.grid_size)
+            prefix = 0 if self.backbone.no_embed_class else self.backbone.num_prefix_tokens
+            fitted["backbone.pos_embed"] = resample_abs_pos_embed(stored, size, num_prefix_tokens=prefix)
+        return fitted
+
     def _normalised(self, frames: Tensor) -> Tensor:
         if frames.dtype != torch.uint8:
             return frames
@@ -84,7 +98,10 @@ class Classifier(nn.Module):
 
     def _temporal_embedding(self, t: int) -> Tensor:
         """The embedding for t frames, linearly interpolated where the model was built for another number."""
-        embedding = self.temporal_embedding
-        if t == embedding.shape[0]:
-            return embedding
-        return rearrange(F.interpolate(rearrange(embedding, "t 1 d -> 1 d t"), size=t, mode="linear"), "1 d t -> t 1 d")
+        return _resampled(self.temporal_embedding, t)
+
+
+def _resampled(embedding: Tensor, t: int) -> Tensor:
+    if t == embedding.shape[0]:
+        return embedding
+    return rearrange(F.interpolate(rearrange(embedding, "t 1 d -> 1 d t"), size=t, mode="linear"), "1 d t -> t 1 d")

@@ -9,6 +9,8 @@ from videoadapt.models.block import SLOTS
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.clip_names import to_clip
 
+_NO_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # in OpenAI's files
+
 
 def timm_state(model: Classifier) -> dict[str, Tensor]:
     """The state dict of the stock timm model with as many classes; ``model`` is merged.
@@ -33,7 +35,8 @@ def open_clip_state(model: Classifier, original: Mapping[str, Tensor]) -> dict[s
         raise UserError(f"the CLIP to export into has no {strange[0]}; is it the backbone's own?")
     if unfit := [key for key in tower if tower[key].shape != original[key].shape]:
         raise UserError(f"the CLIP to export into has another shape of {unfit[0]}; is model.image_size its own?")
-    return {key: tower.get(key, value).detach().clone() for key, value in original.items()}
+    kept = {key: value for key, value in original.items() if key not in _NO_WEIGHTS}
+    return {key: tower.get(key, value).detach().float().clone() for key, value in kept.items()}
 
 
 def _check_plain(model: Classifier) -> None:

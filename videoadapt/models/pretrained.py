@@ -24,6 +24,10 @@ _OPEN_CLIP_NAMES = {
     "vit_large_patch14_clip_224": "ViT-L-14",
     "vit_large_patch14_clip_quickgelu_224": "ViT-L-14-quickgelu",
 }
+# mmcv's checkpoints keep their best score as a numpy number: plain data, but torch must be told.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_NUMBERS = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype]
+_NUMPY_NUMBERS += [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4")]
 _REMEDY = "fetch the file elsewhere and name it in model.pretrained"
 
 
@@ -65,7 +69,8 @@ def _load_torch(path: Path) -> object:
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # only TorchScript has them
                 return dict(torch.jit.load(path, map_location="cpu").state_dict())
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _load_npz(backbone: nn.Module, path: Path) -> None:
@@ -77,10 +82,18 @@ def _load_npz(backbone: nn.Module, path: Path) -> None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             blocks = {key.split("encoderblock_")[1].split("/")[0] for key in stored.files if "encoderblock_" in key}
-        if len(blocks) != len(backbone.blocks):
-            raise ValueError(f"{len(blocks)} blocks in the file, {len(backbone.blocks)} in the backbone")
+            patch = next(stored[key].shape[0] for key in stored.files if key.endswith("embedding/kernel"))
+        have, need = (len(blocks), patch), (len(backbone.blocks), backbone.patch_embed.patch_size[0])
+        if have != need:
+            raise ValueError(f"blocks and pixels a patch are {have} in the file, {need} in the backbone")
+        for parameter in backbone.parameters():
+            nn.init.constant_(parameter, float("nan"))  # what timm's reader does not fill stays visible
         backbone.load_pretrained(str(path))
-    except (KeyError, ValueError, RuntimeError, AssertionError, OSError, zipfile.BadZipFile) as error:
+        if unfilled := [name for name, parameter in backbone.named_parameters() if parameter.isnan().any()]:
+            raise ValueError(f"no weights for {_some(unfilled)}")
+    except (AttributeError, KeyError, StopIteration, ValueError, RuntimeError, AssertionError) as error:
+        raise UserError(f"{path}: not the .npz weights of this backbone ({_first_line(error)})") from None
+    except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not the .npz weights of this backbone ({_first_line(error)})") from None
 
 
@@ -154,6 +167,17 @@ def open_clip_file(backbone: str, pretrained: str) -> Path:
     if pretrained != "openai" and not pretrained.startswith("open_clip:"):
         raise UserError(f"model.pretrained: '{pretrained}' has no text tower; use open_clip:<tag>, openai or a file")
     return _download_open_clip(backbone, pretrained.removeprefix("open_clip:"))
+
+
+def open_clip_pixels(backbone: str, tag: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of the pixels that open_clip's weights were trained on."""
+    import open_clip  # slow to import, and needed here alone
+
+    source = open_clip.get_pretrained_cfg(open_clip_name(backbone), tag)
+    return (
+        tuple(source.get("mean") or open_clip.OPENAI_DATASET_MEAN),
+        tuple(source.get("std") or open_clip.OPENAI_DATASET_STD),
+    )
 
 
 def _is_file(pretrained: str) -> bool:

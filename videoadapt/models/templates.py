@@ -22,15 +22,48 @@ _ACTION = tuple(
         "a person practicing {}",
     )
 )
-_CIFAR = (
-    *_PHOTO,
-    "a blurry photo of a {}.",
-    "a low contrast photo of a {}.",
-    "a good photo of a {}.",
-    "a photo of a small {}.",
-    "a photo of a big {}.",
+_CIFAR = tuple(
+    f"a photo of {article} {{}}." if word == "" else f"a {word} photo of {article} {{}}."
+    for article in ("a", "the")
+    for word in ("", "blurry", "black and white", "low contrast", "high contrast", "bad", "good")
+) + tuple(f"a photo of {article} {size} {{}}." for article in ("a", "the") for size in ("small", "big"))
+_CALTECH = tuple(
+    text.replace("_", article) + "."
+    for article in ("a", "the")
+    for text in (
+        "a photo of _ {}",
+        "a painting of _ {}",
+        "_ plastic {}",
+        "a sculpture of _ {}",
+        "a sketch of _ {}",
+        "a tattoo of _ {}",
+        "_ toy {}",
+        "a rendition of _ {}",
+        "_ embroidered {}",
+        "_ cartoon {}",
+        "_ {} in a video game",
+        "_ plushie {}",
+        "_ origami {}",
+        "art of _ {}",
+        "graffiti of _ {}",
+        "a drawing of _ {}",
+        "a doodle of _ {}",
+    )
 )
-_SATELLITE = ("a centered satellite photo of {}.", "a centered satellite photo of a {}.")
+_CAR = ("a photo of a {}.", "a photo of the {}.", "a photo of my {}.", "i love my {}!")
+_SATELLITE = tuple(f"a centered satellite photo of {article}{{}}." for article in ("", "a ", "the "))
+_AERIAL = tuple(
+    f"{picture} of {article}{{}}."
+    for article in ("", "a ", "the ")
+    for picture in (
+        "satellite imagery",
+        "aerial imagery",
+        "satellite photo",
+        "aerial photo",
+        "satellite view",
+        "aerial view",
+    )
+)
 _NUMBER = ('a photo of the number: "{}".',)
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "photo": _PHOTO[:1],
@@ -45,14 +78,18 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "aircraft": ("a photo of a {}, a type of aircraft.", "a photo of the {}, a type of aircraft."),
     "pets": ("a photo of a {}, a type of pet.",),
     "flowers102": ("a photo of a {}, a type of flower.",),
-    "cars": (*_PHOTO, "a photo of my {}.", "i love my {}!", "a photo of my dirty {}.", "a photo of my clean {}."),
-    "dtd": tuple(f"a photo of {word} {{}} {what}." for word in ("a", "the") for what in ("texture", "pattern")),
+    "cars": _CAR + tuple(f"a photo of my {word} {{}}." for word in ("dirty", "clean", "new", "old")),
+    "dtd": tuple(
+        f"a photo of {article} {{}} {what}."
+        for article in ("a", "the")
+        for what in ("texture", "pattern", "thing", "object")
+    ),
     "mnist": _NUMBER,
     "svhn": _NUMBER,
     "sun397": _PHOTO,
-    "caltech101": _PHOTO,
+    "caltech101": _CALTECH,
     "eurosat": _SATELLITE,
-    "resisc45": _SATELLITE,
+    "resisc45": _AERIAL,
     "ddsm": ("a mammogram showing {}.", "an x-ray image showing {}."),
 }
 

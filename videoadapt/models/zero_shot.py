@@ -29,8 +29,10 @@ class ZeroShot(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clips (b c t h w) or images (b c h w) to logits (b k)."""
-        frames = F.normalize(self.image.forward_features(x) @ self.projection, dim=-1)
-        return self.scale * F.normalize(frames.mean(1), dim=-1) @ self.classes
+        features = self.image.forward_features(x).float()
+        with torch.autocast(x.device.type, enabled=False):  # the classes lie close: half precision ties them
+            frames = F.normalize(features @ self.projection, dim=-1)
+            return self.scale * F.normalize(frames.mean(1), dim=-1) @ self.classes
 
 
 def zero_shot(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-Row = Mapping[str, Any]  # data, backbone, variant, method, seed, top1 in percent
+Row = Mapping[str, Any]  # data, backbone, variant, method, seed, trainable, top1 in percent
 
 
 def accuracy(rows: Sequence[Row]) -> str:
@@ -44,7 +44,7 @@ def study_table(
 
     Args:
         rows: one a finished cell; ``variant`` and ``method`` together name a line.
-        costs: of lines that were measured: ``trainable``, ``step_ms``, ``saved_mb``.
+        costs: of lines that were measured: ``step_ms`` and ``saved_mb``.
     """
     lines = list(dict.fromkeys((row["variant"], row["method"]) for row in rows))
     lines.sort(key=lambda line: methods.index(line[1]))
@@ -61,7 +61,8 @@ def study_table(
         if average:
             whole = group_mean(mine, groups or {"all": data}) if complete else None
             cells.append("-" if whole is None else _with_gap(whole, mine))
-        table.append([f"{method} {variant}".strip(), *cells, *_cost(costs.get(f"{variant}/{method}"))])
+        cost = _cost(costs.get(f"{variant}/{method}"))
+        table.append([f"{method} {variant}".strip(), *cells, _sizes(mine), *cost])
     return header, table
 
 
@@ -77,7 +78,11 @@ def _with_gap(whole: float, rows: Sequence[Row]) -> str:
     return f"{whole:.1f} ({mean(gaps):.1f})" if gaps else f"{whole:.1f}"
 
 
+def _sizes(rows: Sequence[Row]) -> str:
+    """Trainable parameters; their range where heads or backbones differ."""
+    sizes = sorted({row["trainable"] for row in rows})
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} - {sizes[-1]:,}"
+
+
 def _cost(cost: Mapping[str, Any] | None) -> list[str]:
-    if cost is None:
-        return ["-", "-", "-"]
-    return [f"{cost['trainable']:,}", f"{cost['step_ms']:.0f}", f"{cost['saved_mb']:.1f}"]
+    return ["-", "-"] if cost is None else [f"{cost['step_ms']:.0f}", f"{cost['saved_mb']:.1f}"]
