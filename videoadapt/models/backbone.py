@@ -12,7 +12,7 @@ from torch import nn
 
 from videoadapt.errors import UserError, nearest
 from videoadapt.models.block import SpaceTimeBlock
-from videoadapt.models.pretrained import load_pretrained, load_weight_file, open_clip_pixels
+from videoadapt.models.pretrained import is_weight_file, load_pretrained, load_weight_file, open_clip_pixels
 
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
@@ -79,10 +79,9 @@ def input_spec(
     tags = {tagged.partition(".")[2]: tagged for tagged in timm.list_pretrained(f"{name}.*")}
     if pretrained.startswith("open_clip:"):
         pixels = {open_clip_pixels(name, pretrained.removeprefix("open_clip:"))}
-    elif pretrained == "none" or pretrained.endswith(".npz"):
-        pixels = {(tuple(default.mean), tuple(default.std))}
     else:
-        sources = [tags[pretrained]] if pretrained in tags else tags.values()
+        any_of_them = is_weight_file(pretrained) and not pretrained.endswith(".npz")
+        sources = tags.values() if any_of_them else [tags.get(pretrained, name)]
         found = [timm.models.get_pretrained_cfg(source) for source in sources]
         pixels = {(tuple(source.mean), tuple(source.std)) for source in found}
     mean, std = pixels.pop() if len(pixels) == 1 else (None, None)

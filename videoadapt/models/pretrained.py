@@ -28,6 +28,7 @@ _OPEN_CLIP_NAMES = {
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMPY_NUMBERS = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype]
 _NUMPY_NUMBERS += [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4")]
+_UNFIT = (AttributeError, KeyError, StopIteration, ValueError, RuntimeError, AssertionError)  # of timm's npz reader
 _REMEDY = "fetch the file elsewhere and name it in model.pretrained"
 
 
@@ -35,7 +36,7 @@ def load_pretrained(vit: nn.Module, backbone: str, pretrained: str) -> None:
     """Fill ``vit`` with ``pretrained``: a timm tag of ``backbone``, ``open_clip:<tag>`` or a weight file."""
     if pretrained.startswith("open_clip:"):
         load_weight_file(vit, _download_open_clip(backbone, pretrained.removeprefix("open_clip:")))
-    elif _is_file(pretrained):
+    elif is_weight_file(pretrained):
         load_weight_file(vit, Path(pretrained))
     else:
         _load_timm(vit, backbone, pretrained)
@@ -91,9 +92,7 @@ def _load_npz(backbone: nn.Module, path: Path) -> None:
         backbone.load_pretrained(str(path))
         if unfilled := [name for name, parameter in backbone.named_parameters() if parameter.isnan().any()]:
             raise ValueError(f"no weights for {_some(unfilled)}")
-    except (AttributeError, KeyError, StopIteration, ValueError, RuntimeError, AssertionError) as error:
-        raise UserError(f"{path}: not the .npz weights of this backbone ({_first_line(error)})") from None
-    except (OSError, zipfile.BadZipFile) as error:
+    except (*_UNFIT, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not the .npz weights of this backbone ({_first_line(error)})") from None
 
 
@@ -162,7 +161,7 @@ def open_clip_name(backbone: str) -> str:
 
 def open_clip_file(backbone: str, pretrained: str) -> Path:
     """The file with both towers of CLIP: the one named, or open_clip's download of a tag."""
-    if _is_file(pretrained):
+    if is_weight_file(pretrained):
         return Path(pretrained)
     if pretrained != "openai" and not pretrained.startswith("open_clip:"):
         raise UserError(f"model.pretrained: '{pretrained}' has no text tower; use open_clip:<tag>, openai or a file")
@@ -180,7 +179,8 @@ def open_clip_pixels(backbone: str, tag: str) -> tuple[tuple[float, ...], tuple[
     )
 
 
-def _is_file(pretrained: str) -> bool:
+def is_weight_file(pretrained: str) -> bool:
+    """Whether ``pretrained`` names a file rather than a tag."""
     return "/" in pretrained or Path(pretrained).suffix in {".safetensors", ".pt", ".pth", ".bin", ".npz"}
 
 
