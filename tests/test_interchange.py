@@ -269,7 +269,7 @@ def test_zero_shot_logits_equal_open_clip(zero_shot_config, tmp_path):
     model = videoadapt.builders.build_zero_shot(videoadapt.load_config(zero_shot_config, [wording, names]))
     images = golden["images"]
     with torch.no_grad():
-        torch.testing.assert_close(model(images), golden["logits"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(images), golden["logits"], rtol=0, atol=1e-4)
         frames = F.normalize(golden["image_features"], dim=-1)
         video = F.normalize(frames.mean(0), dim=0)
         clip = images.transpose(0, 1)[None]  # the three images as the frames of one video

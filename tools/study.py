@@ -2,8 +2,8 @@
 
 Trains and tests every cell (method x data set x backbone x seed) by tools/train.py and tools/test.py, one after
 another. Finished cells are kept, an interrupted one goes on; key=value holds for all cells. Ends with the table of the
-study: study.md and cells.csv in its folder. Cost is measured on the first data set and backbone: median step time, all
-methods in turn, and the bytes that a step keeps for its backward pass.
+study: study.md and cells.csv in its folder. Cost is measured on the first data set, backbone and variant: median step
+time, all methods in turn, and the bytes that a step keeps for its backward pass.
 """
 
 import csv
@@ -115,28 +115,20 @@ def _call(program: str, cell: Cell, *arguments: str) -> None:
 
 
 def _costs(cells: Sequence[Cell], configs: Mapping[Cell, Config], batch: int | None) -> dict[str, dict]:
-    """Of each line of the table, on the first data set and backbone."""
-    first = cells[0]
-    chosen = {
-        f"{cell.variant}/{cell.method}": configs[cell]
-        for cell in cells
-        if (cell.data, cell.backbone) == (first.data, first.backbone) and configs[cell].model.zero_shot is None
-    }
+    """Of each method that trains, on the first data set, backbone and variant."""
+    place = lambda cell: (cell.data, cell.backbone, cell.variant)  # noqa: E731
+    first = [cell for cell in cells if place(cell) == place(cells[0])]
+    chosen = {cell.method: configs[cell] for cell in first if configs[cell].model.zero_shot is None}
     if not chosen:
         return {}
     config = next(iter(chosen.values()))
     device = distributed.start(config.run.device).device
     side, frames = builders.model_input(config.model)["image_size"], config.model.num_frames or 1
     clips = torch.randn(batch or config.optim.batch_size, 3, frames, side, side, device=device)
-    models = {line: builders.build_model(each.model, device) for line, each in chosen.items()}
+    models = {method: builders.build_model(each.model, device) for method, each in chosen.items()}
     seconds = step_seconds(models, clips, config.run.precision)
-    return {
-        line: {
-            "step_ms": 1e3 * seconds[line],
-            "saved_mb": saved_bytes(model, clips, config.run.precision) / 1e6,
-        }
-        for line, model in models.items()
-    }
+    saved = {method: saved_bytes(model, clips, config.run.precision) for method, model in models.items()}
+    return {method: {"step_ms": 1e3 * seconds[method], "saved_mb": saved[method] / 1e6} for method in models}
 
 
 def _report(study: Study, rows: Sequence[dict], costs: Mapping[str, dict]) -> str:

@@ -14,15 +14,17 @@ def accuracy(rows: Sequence[Row]) -> str:
     """
     if not rows:
         return "-"
-    by_backbone = {row["backbone"]: [] for row in rows}
-    for row in rows:
-        by_backbone[row["backbone"]].append(row["top1"])
-    means = sorted(mean(values) for values in by_backbone.values())
+    means = _backbone_means(rows)
     text = f"{mean(means):.1f}"
     if len(means) > 1:
         return f"{text} ({means[-1] - means[0]:.1f})"
     values = [row["top1"] for row in rows]
     return f"{text} ± {stdev(values):.1f}" if len(values) > 1 else text
+
+
+def _backbone_means(rows: Sequence[Row]) -> list[float]:
+    names = {row["backbone"] for row in rows}
+    return sorted(mean(row["top1"] for row in rows if row["backbone"] == name) for name in names)
 
 
 def group_mean(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> float:
@@ -44,7 +46,7 @@ def study_table(
 
     Args:
         rows: one a finished cell; ``variant`` and ``method`` together name a line.
-        costs: of lines that were measured: ``step_ms`` and ``saved_mb``.
+        costs: of methods that were measured: ``step_ms`` and ``saved_mb``.
     """
     lines = list(dict.fromkeys((row["variant"], row["method"]) for row in rows))
     lines.sort(key=lambda line: methods.index(line[1]))
@@ -61,20 +63,15 @@ def study_table(
         if average:
             whole = group_mean(mine, groups or {"all": data}) if complete else None
             cells.append("-" if whole is None else _with_gap(whole, mine))
-        cost = _cost(costs.get(f"{variant}/{method}"))
+        cost = _cost(costs.get(method))
         table.append([f"{method} {variant}".strip(), *cells, _sizes(mine), *cost])
     return header, table
 
 
 def _with_gap(whole: float, rows: Sequence[Row]) -> str:
     """The average of the data sets' gaps behind their average, as in LoKi's table 1."""
-    gaps = []
-    for name in {row["data"] for row in rows}:
-        means = sorted(
-            mean(row["top1"] for row in rows if (row["data"], row["backbone"]) == (name, backbone))
-            for backbone in {row["backbone"] for row in rows if row["data"] == name}
-        )
-        gaps += [means[-1] - means[0]] if len(means) > 1 else []
+    means = [_backbone_means([row for row in rows if row["data"] == name]) for name in {row["data"] for row in rows}]
+    gaps = [values[-1] - values[0] for values in means if len(values) > 1]
     return f"{whole:.1f} ({mean(gaps):.1f})" if gaps else f"{whole:.1f}"
 
 
