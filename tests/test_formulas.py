@@ -90,7 +90,7 @@ def test_karst_delta_equals_the_sum_of_kronecker_products(name):
     delta = g[f"{name}_delta"]
     layer = KarstLinear(nn.Linear(64, delta.shape[0]), m=8, kernels=2, rank=4)
     layer.load_state_dict({part: g[f"{name}_{part}"] for part in "CAB"}, strict=False)
-    torch.testing.assert_close(layer.double().delta_weight(), delta.double(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(layer.double().delta_weight(), delta.double(), rtol=1e-5, atol=1e-6)
 
 
 def test_karst_training_never_builds_the_weight_delta():
