@@ -93,9 +93,10 @@ def test_uint8_pixels_are_normalised_inside(loki):
 
 
 def test_another_number_of_frames_interpolates_the_temporal_embedding(loki):
-    embedding = loki._temporal_embedding(7)
-    assert embedding.shape == (7, 1, 64)
-    torch.testing.assert_close(loki._temporal_embedding(4), loki.temporal_embedding)
+    ramp = torch.arange(4.0)[:, None, None]
+    fitted = build_model(tiny(num_frames=8)).fitted({"temporal_embedding": ramp})["temporal_embedding"]
+    assert fitted.flatten().tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    assert torch.equal(loki.fitted({"temporal_embedding": ramp})["temporal_embedding"], ramp)
     assert loki(torch.randn(1, 3, 7, 32, 32)).shape == (1, 5)
 
 

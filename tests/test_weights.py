@@ -245,3 +245,30 @@ def test_numpy_numbers_in_a_checkpoint_are_no_obstacle(tmp_path):
 def test_options_that_make_no_backbone_are_one_line(options):
     with pytest.raises(UserError, match="model.backbone_options"):
         load_backbone(B16, "none", options={**TINY, **options})
+
+
+# --- tags: what the hubs' clients return, without a hub
+
+
+def test_a_timm_tag_fills_the_backbone(monkeypatch):
+    hub = fill(timm.create_model(B16, num_classes=0, **TINY))
+    asked, create = [], timm.create_model
+
+    def from_hub(name, pretrained=False, **options):
+        asked.append(name)
+        return hub if pretrained else create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", from_hub)
+    vit = load_backbone(B16, "openai", options=TINY)
+    assert asked[-1] == f"{B16}.openai"
+    assert fingerprint(vit) == fingerprint(hub)
+
+
+def test_an_open_clip_tag_fills_the_backbone(open_clip_file, monkeypatch):
+    path, images, expected = open_clip_file
+    asked = []
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda source: asked.append(source) or str(path))
+    vit = load_backbone(B16, "open_clip:openai", num_classes=512).eval()
+    assert asked[0] == open_clip.get_pretrained_cfg("ViT-B-16-quickgelu", "openai")
+    with torch.no_grad():
+        torch.testing.assert_close(vit(images), expected, rtol=0, atol=1e-4)

@@ -71,7 +71,9 @@ class Classifier(nn.Module):
         vit, prefix = self.backbone, self.backbone.num_prefix_tokens
         tokens = vit._pos_embed(vit.patch_embed(frames))
         if self.temporal_embedding is not None:
-            tokens = tokens + repeat(self._temporal_embedding(t), "t 1 d -> (b t) 1 d", b=tokens.shape[0] // t)
+            tokens = tokens + repeat(
+                _resampled(self.temporal_embedding, t), "t 1 d -> (b t) 1 d", b=tokens.shape[0] // t
+            )
         tokens = vit.norm_pre(vit.patch_drop(tokens))
         height, width = vit.patch_embed.grid_size
         for depth, block in enumerate(vit.blocks):
@@ -96,12 +98,9 @@ class Classifier(nn.Module):
             return frames
         return (frames.to(self.mean.dtype) / 255 - self.mean) / self.std
 
-    def _temporal_embedding(self, t: int) -> Tensor:
-        """The embedding for t frames, linearly interpolated where the model was built for another number."""
-        return _resampled(self.temporal_embedding, t)
-
 
 def _resampled(embedding: Tensor, t: int) -> Tensor:
+    """A temporal embedding for t frames, linearly interpolated where it was made for another number."""
     if t == embedding.shape[0]:
         return embedding
     return rearrange(F.interpolate(rearrange(embedding, "t 1 d -> 1 d t"), size=t, mode="linear"), "1 d t -> t 1 d")

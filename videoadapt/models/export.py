@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from videoadapt.errors import UserError
 from videoadapt.models.block import SLOTS
@@ -18,10 +18,9 @@ def timm_state(model: Classifier) -> dict[str, Tensor]:
     Raises UserError for anything an image model of timm has no place for.
     """
     _check_plain(model)
-    state = {f"backbone.{key}": value for key, value in model.backbone.state_dict().items()}
-    prefix = "head." if hasattr(model.backbone, "blocks") else "head.fc."
-    head = {f"{prefix}{key}": value for key, value in model.head.state_dict().items()}
-    return {key.removeprefix("backbone."): value.detach().clone() for key, value in {**state, **head}.items()}
+    place = "head" if hasattr(model.backbone, "blocks") else "head.fc"
+    head = {f"{place}.{key}": value for key, value in model.head.state_dict().items()}
+    return {key: value.detach().clone() for key, value in {**model.backbone.state_dict(), **head}.items()}
 
 
 def open_clip_state(model: Classifier, original: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,6 +42,6 @@ def _check_plain(model: Classifier) -> None:
     extras = {"temporal embedding": model.temporal_embedding, "prompt": model.prompt}
     for block in getattr(model.backbone, "blocks", ()):
         extras |= {f"adapter in {slot}": getattr(block, slot) for slot in SLOTS} | {"time branch": block.time_attn}
-        if found := next((name for name, module in extras.items() if module is not None), None):
-            raise UserError(f"an image model has no place for the {found}; only tuners and unfrozen weights merge")
-    assert not any(hasattr(module, "merged") for module in model.modules() if isinstance(module, nn.Module))
+    if found := next((name for name, extra in extras.items() if extra is not None), None):
+        raise UserError(f"an image model has no place for the {found}; only tuners and unfrozen weights merge")
+    assert not any(hasattr(module, "merged") for module in model.modules()), "merge_linears comes first"
