@@ -1,5 +1,6 @@
 """Small models and small videos, made on the spot."""
 
+import json
 import os
 import runpy
 import sys
@@ -18,6 +19,7 @@ from videoadapt.config import ModelConfig
 torch.set_num_threads(2)
 GOLDEN = Path(__file__).parent / "golden"
 TOOLS = Path(__file__).parents[1] / "tools"
+CLIP_B16 = "vit_base_patch16_clip_quickgelu_224"
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
 
 
@@ -40,7 +42,7 @@ def tool(monkeypatch, capsys):
 def tiny(**changes) -> ModelConfig:
     """A CLIP-shaped ViT of width 64 on 32x32 images, random weights (the same every time)."""
     model = {
-        "backbone": "vit_base_patch16_clip_quickgelu_224",
+        "backbone": CLIP_B16,
         "pretrained": "none",
         "backbone_options": TINY,
         "num_frames": 4,
@@ -56,6 +58,21 @@ def perturb(model: torch.nn.Module, seed: int = 1) -> None:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.fixture
+def small_clip(tmp_path, monkeypatch):
+    """A small CLIP that open_clip knows by name, its weights in open_clip's own file, as ``CLIP_B16`` with ``TINY``."""
+    import open_clip
+    from make_goldens import CLIP_SIZES, fill
+
+    from videoadapt.models import pretrained
+
+    (tmp_path / "small-clip.json").write_text(json.dumps(CLIP_SIZES))
+    open_clip.add_model_config(tmp_path / "small-clip.json")
+    monkeypatch.setitem(pretrained._OPEN_CLIP_NAMES, CLIP_B16, "small-clip")
+    torch.save(fill(open_clip.CLIP(**CLIP_SIZES)).state_dict(), tmp_path / "clip.bin")
+    return tmp_path / "clip.bin"
 
 
 def numbered_frames(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
