@@ -31,6 +31,11 @@ setup(
         "numpy>=1.26",
         "matplotlib>=3.7",
         "scikit-learn>=1.3",
+        "joblib>=1.3",
+        "pebble>=5.0",
     ],
-    extras_require={"dev": ["pytest>=8", "ruff==0.17.5"]},
+    extras_require={
+        "torchcodec": ["torchcodec>=0.7"],
+        "dev": ["pytest>=8", "hypothesis>=6.100", "h5py>=3.10", "ruff==0.17.5"],
+    },
 )

@@ -93,13 +93,21 @@ def read_number(frame: np.ndarray) -> int:
 
 
 def encode(
-    path: Path, frames: list[np.ndarray], codec: str, *, b_frames: int = 0, gop: int = 12, **options: str
+    path: Path,
+    frames: list[np.ndarray],
+    codec: str,
+    *,
+    b_frames: int = 0,
+    gop: int = 12,
+    pix_fmt: str = "yuv420p",
+    container_options: dict[str, str] | None = None,
+    **options: str,
 ) -> Path:
     """Write a real video file."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = options.get("pix_fmt", "yuv420p")
+        stream.pix_fmt = pix_fmt
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
         for frame in frames:

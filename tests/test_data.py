@@ -6,13 +6,15 @@ import torch
 from conftest import encode, numbered_frames, read_number
 
 from videoadapt.config import DataConfig
-from videoadapt.data.datasets import TestVideos, TrainVideos, VideoReader, missing_files
+from videoadapt.data.datasets import TestVideos, TrainVideos, missing_files
+from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
+from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.synthetic import CLASSES, write_motion_videos
 from videoadapt.data.transforms import TestTransform, TrainTransform, crop_corners
-from videoadapt.data.views import Views, decode_clips
+from videoadapt.data.views import Views
 
 TestVideos.__test__ = TestTransform.__test__ = test_loader.__test__ = False
 
@@ -49,7 +51,7 @@ def test_a_sample_is_a_function_of_epoch_and_index(root):
 
 
 def test_keeping_decoded_videos_in_memory_changes_nothing(root):
-    plain, cached = _train(root, RECORDS), _train(root, RECORDS, cache=True)
+    plain, cached = _train(root, RECORDS), _train(root, RECORDS, in_memory=True)
     for epoch in range(2):
         assert all(torch.equal(plain[epoch, i].views, cached[epoch, i].views) for i in range(6))
 
@@ -132,17 +134,14 @@ def test_crops_are_left_centre_right_or_top_centre_bottom(case, row):
     assert crop_corners(height, width, size, case[1]) == expected
 
 
-def test_all_views_come_from_one_decode_of_each_frame():
-    calls = []
+def test_all_views_come_from_one_decode_of_each_frame(root, monkeypatch):
+    asked = []
+    plain = PyavVideo.frames
+    monkeypatch.setattr(PyavVideo, "frames", lambda video, wanted: (asked.extend(wanted), plain(video, wanted))[1])
     indices = np.array([[0, 5, 5], [5, 7, 0]])
-
-    def read(wanted):
-        calls.append(list(wanted))
-        return np.stack([np.full((2, 2, 3), number, np.uint8) for number in wanted])
-
-    frames, rows = decode_clips(read, indices)
-    assert calls == [[0, 5, 7]]
-    assert frames[rows][:, :, 0, 0, 0].tolist() == indices.tolist()
+    frames, rows, decoder = VideoReader(str(root)).clips("0.mp4", lambda num_frames: indices)
+    assert asked == [0, 5, 7] and decoder == "pyav"
+    assert [[read_number(frame.permute(1, 2, 0).numpy()) for frame in frames[row]] for row in rows] == indices.tolist()
 
 
 def test_test_views_hold_the_right_frames_and_crops(root):
@@ -173,7 +172,7 @@ def test_the_demo_set_hides_the_class_in_the_order_of_the_frames(tmp_path):
     assert lines[:2] == ["path,label", "videos/train_0000.mp4,0"] and len(lines) == 17
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 24
     reader = VideoReader(str(tmp_path), "pyav")
-    frames, _ = reader.clips("videos/train_0000.mp4", lambda n: np.arange(n)[None])
+    frames, _, _ = reader.clips("videos/train_0000.mp4", lambda n: np.arange(n)[None])
     assert frames.shape == (24, 3, 72, 72)
     again = tmp_path / "again"
     write_motion_videos(again, 2, 1, seed=0)

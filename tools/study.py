@@ -26,7 +26,9 @@ from videoadapt.errors import UserError, nearest
 from videoadapt.report.study import study_table
 
 TOOLS = Path(__file__).parent
-_FREE = frozenset({"run", "data.workers", "data.cache_frames", "data.root"})  # what changes no result
+_FREE = frozenset(
+    {"run", "data.workers", "data.cache_frames", "data.root", "data.time_limit"}
+)  # what changes no result
 _SCORES = ("top1", "top5", "mean_class_accuracy", "views")
 
 

@@ -18,7 +18,7 @@ from videoadapt.engine.train import STATE, train
 from videoadapt.errors import UserError
 
 _RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", STATE)
-_FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root"})
+_FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root", "data.time_limit"})
 
 
 def main() -> None:

@@ -7,10 +7,12 @@ from torch.utils.data import DataLoader
 
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig
-from videoadapt.data.datasets import TestVideos, TrainVideos, VideoReader, missing_files
+from videoadapt.data.cache import VideoCache
+from videoadapt.data.datasets import TestVideos, TrainVideos, missing_files
 from videoadapt.data.decode import require_backend
 from videoadapt.data.lists import Record, read_classes, read_list
-from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
+from videoadapt.data.loaders import TrainBatches, auto_workers, test_loader, train_loader
+from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Views
@@ -23,12 +25,13 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     records = _records(config.data, "train", check_files=True)
     data = config.data
     indices = _indices(data, config.model.num_frames or 1, clips=1)
-    videos = TrainVideos(records, _reader(data), indices, _train_transform(config), config.run.seed)
+    reader = _reader(data, data.short_side, _cache(data))
+    videos = TrainVideos(records, reader, indices, _train_transform(config), config.run.seed)
     batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
     if len(batches) < config.optim.accumulate:
         share = config.optim.batch_size * ranks.world * config.optim.accumulate
         raise UserError(f"{data.train}: {len(records)} videos are fewer than one global batch of {share}")
-    return train_loader(videos, batches, data.workers)
+    return train_loader(videos, batches, _workers(data, ranks))
 
 
 def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) -> DataLoader:
@@ -40,9 +43,11 @@ def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) ->
         raise UserError(f"data.resize: {data.resize} is below the model's image size {size}")
     if data.fit == "squash" and views.crops > 1:
         raise UserError(f"test.views: {views} has {views.crops} crops; data.fit: squash leaves one")
-    transform = TestTransform(size, data.resize or size, views.crops, squash=data.fit == "squash")
-    videos = TestVideos(records, _reader(data), _indices(data, views.frames, views.clips), transform)
-    return test_loader(videos, data.workers, ranks.rank, ranks.world)
+    squash, resize = data.fit == "squash", data.resize or size
+    transform = TestTransform(size, resize, views.crops, squash)
+    reader = _reader(data, None if squash else resize, _cache(data) if split == "val" else None)
+    videos = TestVideos(records, reader, _indices(data, views.frames, views.clips), transform)
+    return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world)
 
 
 def test_views(config: Config) -> Views:
@@ -83,9 +88,17 @@ def _train_transform(config: Config) -> TrainTransform:
     )
 
 
-def _reader(data: DataConfig) -> VideoReader:
+def _reader(data: DataConfig, short_side: int | None, cache: VideoCache | None) -> VideoReader:
     require_backend(data.decoder)
-    return VideoReader(data.root, data.decoder, data.cache_frames)
+    return VideoReader(data.root, data.decoder, short_side, data.time_limit, data.cache_frames, cache)
+
+
+def _cache(data: DataConfig) -> VideoCache | None:
+    return VideoCache(data.cache_dir, data.short_side) if data.cache_dir else None
+
+
+def _workers(data: DataConfig, ranks: Ranks) -> int:
+    return auto_workers(ranks.local_world) if data.workers == "auto" else data.workers
 
 
 def _indices(data: DataConfig, clip_len: int, clips: int) -> Callable:

@@ -99,7 +99,8 @@ class DataConfig(Section):
     classes: str | None = None  # a file with one class name a line, in label order
     root: str = "."  # where relative paths of the lists begin
     num_classes: Positive
-    decoder: Literal["pyav", "decord"] = "pyav"
+    decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
+    time_limit: float | None = Field(60.0, gt=0)  # seconds to read one video
     sampling: Literal["dense", "segment"] = "dense"
     stride: Positive = 4  # frames between two of a dense clip
     spacing: Literal["endpoints", "centers"] = "endpoints"  # of dense test clips: mmaction2 1.x | AIM
@@ -111,9 +112,11 @@ class DataConfig(Section):
     rand_augment: list[Magnitude] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude of 30]
     erasing: Share = 0.0  # of clips that lose a random box, the same in all frames
     resize: Positive | None = None  # short side before test crops; the model's image size by default
+    short_side: Positive | None = None  # to which training frames, and copies in cache_dir, are brought when decoded
+    cache_dir: str | None = None  # keep smaller copies of the videos there, for training and its validation
     cache_frames: bool = False  # keep every decoded video in memory: small data sets only
     max_bad_share: Share = 0.01  # of unreadable training videos before the run stops
-    workers: int = Field(2, ge=0)  # processes of each loader (training, validation) a rank
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"  # of each loader; auto: one for each core
 
 
 class OptimConfig(Section):

@@ -1,7 +1,6 @@
 """Videos as samples that depend on (seed, epoch, index) alone: not on workers, ranks or what came before."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videoadapt.data.decode import Backend, VideoReadError, open_video
+from videoadapt.data.decode import VideoReadError
 from videoadapt.data.lists import Record
-from videoadapt.data.views import decode_clips
+from videoadapt.data.reader import VideoReader
 
 _ATTEMPTS = 10  # at other videos, in place of an unreadable one
 
@@ -27,27 +26,7 @@ class Sample(NamedTuple):
     label: int
     views: Tensor | None  # (v c t h w) uint8
     unreadable: tuple[str, ...] = ()  # messages: of this video in testing, of those it replaces in training
-
-
-@dataclass
-class VideoReader:
-    """Reads the clips of one video; optionally keeps every decoded video in this process's memory."""
-
-    root: str
-    backend: Backend
-    cache: bool = False
-    _kept: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def clips(self, path: str, indices: Callable[[int], np.ndarray]) -> tuple[Tensor, Tensor]:
-        """The distinct frames (n c h w) of ``indices(num_frames)`` and the clips as rows of them (clips, t)."""
-        if path in self._kept:
-            frames = self._kept[path]
-            return decode_clips(frames.__getitem__, indices(len(frames)))
-        with open_video(Path(self.root, path), self.backend) as video:
-            if not self.cache:
-                return decode_clips(video.frames, indices(video.num_frames))
-            self._kept[path] = video.frames(range(video.num_frames))
-        return self.clips(path, indices)
+    decoder: str | None = None  # what read it
 
 
 class TrainVideos(Dataset):
@@ -73,7 +52,7 @@ class TrainVideos(Dataset):
         for _ in range(_ATTEMPTS):
             record = self.records[index]
             try:
-                frames, rows = self.reader.clips(record.path, partial(self.indices, rng=rng))
+                frames, rows, decoder = self.reader.clips(record.path, partial(self.indices, rng=rng))
             except VideoReadError as error:
                 unreadable.append(str(error))
                 index = int(rng.integers(len(self.records)))
@@ -82,7 +61,7 @@ class TrainVideos(Dataset):
                 torch.default_generator.manual_seed(int(rng.integers(2**63)))
                 clips = [self.transform(frames[clip]) for clip in rows]
             views = torch.stack(clips).transpose(1, 2).contiguous()
-            return Sample(key[1], record.label, views, tuple(unreadable))
+            return Sample(key[1], record.label, views, tuple(unreadable), decoder)
         return Sample(key[1], -1, None, tuple(unreadable))
 
 
@@ -100,12 +79,12 @@ class TestVideos(Dataset):
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
         try:
-            frames, rows = self.reader.clips(record.path, self.indices)
+            frames, rows, decoder = self.reader.clips(record.path, self.indices)
         except VideoReadError as error:
             return Sample(index, record.label, None, (str(error),))
         crops = self.transform(frames)  # each distinct frame once: (crops n c h w)
         views = crops[:, rows].transpose(0, 1).flatten(0, 1)  # clip by clip: (v t c h w)
-        return Sample(index, record.label, views.transpose(1, 2).contiguous())
+        return Sample(index, record.label, views.transpose(1, 2).contiguous(), decoder=decoder)
 
 
 def missing_files(records: Sequence[Record], root: str) -> list[str]:

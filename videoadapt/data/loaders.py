@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import joblib
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -30,6 +31,14 @@ class TrainBatches(Sampler):
         for step in range(len(self)):
             mine = order[step * share : (step + 1) * share][self.rank :: self.world]
             yield [(self.epoch, index) for index in mine.tolist()]
+
+
+def auto_workers(ranks: int = 1) -> int:
+    """One process for each core that this rank may use, at most 16: beyond, memory fills faster than the device.
+
+    Affinity masks and container quotas count. Each process decodes with one thread.
+    """
+    return min(max(joblib.cpu_count() // ranks, 1), 16)
 
 
 def train_loader(videos: Dataset, batches: TrainBatches, workers: int) -> DataLoader:

@@ -48,14 +48,22 @@ class TestTransform:
     """
 
     def __init__(self, size: int, resize: int, crops: int, squash: bool = False) -> None:
-        self.size, self.crops = size, crops
-        self.resize = [size, size] if squash else [resize]
+        self.size, self.resize, self.crops, self.squash = size, resize, crops, squash
 
     def __call__(self, frames: Tensor) -> Tensor:
-        if list(frames.shape[-2:]) != self.resize and [min(frames.shape[-2:])] != self.resize:
-            frames = F.resize(frames, self.resize, antialias=True)
+        if self.squash:
+            frames = F.resize(frames, [self.size, self.size], antialias=True)
+        else:
+            frames = resize_short_side(frames, self.resize)
         corners = crop_corners(*frames.shape[-2:], self.size, self.crops)
         return torch.stack([F.crop(frames, top, left, self.size, self.size) for top, left in corners])
+
+
+def resize_short_side(frames: Tensor, pixels: int) -> Tensor:
+    """(t c h w), its shape kept, with ``pixels`` on the shorter side; antialiased, as it is if it fits."""
+    if min(frames.shape[-2:]) == pixels:
+        return frames
+    return F.resize(frames, [pixels], antialias=True)
 
 
 def crop_corners(height: int, width: int, size: int, crops: int) -> list[tuple[int, int]]:

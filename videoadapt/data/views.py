@@ -1,11 +1,6 @@
-"""Views: the frames x clips x crops of a multi-view test, from one decode pass."""
+"""Views: the frames x clips x crops of a multi-view test."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -22,13 +17,3 @@ class Views:
 
     def __str__(self) -> str:
         return f"{self.frames}x{self.clips}x{self.crops}"
-
-
-def decode_clips(read: Callable[[np.ndarray], np.ndarray], indices: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Decode every frame that occurs in ``indices`` (clips, t) once.
-
-    Returns the distinct frames (n c h w) uint8 in time order and, for each clip, its rows among them (clips, t).
-    """
-    distinct, rows = np.unique(indices, return_inverse=True)
-    frames = torch.from_numpy(np.ascontiguousarray(read(distinct))).permute(0, 3, 1, 2)
-    return frames, torch.from_numpy(rows.reshape(indices.shape))

@@ -18,6 +18,7 @@ class Ranks:
     device: torch.device
     rank: int = 0
     world: int = 1
+    local_world: int = 1  # ranks on this machine
 
     @property
     def is_main(self) -> bool:
@@ -44,7 +45,8 @@ def start(device: str = "auto") -> Ranks:
     if not launched:
         return Ranks(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    return Ranks(chosen, dist.get_rank(), dist.get_world_size())
+    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
+    return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_world)
 
 
 def stop() -> None:

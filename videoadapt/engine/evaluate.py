@@ -1,5 +1,6 @@
 """Multi-view evaluation in which every listed video counts exactly once."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +25,7 @@ class Predictions:
     label: np.ndarray  # (n,)
     scores: np.ndarray  # (n k) fp32
     unreadable: dict[int, str]  # index to message
+    decoders: dict[str, int]  # how many videos each decoder read
 
     def scalars(self) -> dict[str, float]:
         """``top1`` and ``top5``, and the number of unreadable videos where there are any."""
@@ -33,7 +35,8 @@ class Predictions:
 
     def results(self) -> dict[str, Any]:
         """The accuracies, and what could not be read."""
-        return {**metrics.summary(self.label, self.scores), "num_unreadable": len(self.unreadable)}
+        accuracies = metrics.summary(self.label, self.scores)
+        return {**accuracies, "num_unreadable": len(self.unreadable), "num_read_by": self.decoders}
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,24 @@ class Evaluator:
         """Score this rank's samples and gather every rank's; the same result on each of them."""
         model.eval()
         labels: dict[int, int] = {}
+        decoders: dict[int, str] = {}
         unreadable: dict[int, str] = {}
-        fused = dict(self._scores(model, self._readable(samples, labels, unreadable)))
-        merged: tuple[dict, dict, dict] = ({}, {}, {})
-        for shares in distributed.gather((labels, fused, unreadable)):
+        fused = dict(self._scores(model, self._readable(samples, labels, decoders, unreadable)))
+        merged: tuple[dict, dict, dict, dict] = ({}, {}, {}, {})
+        for shares in distributed.gather((labels, fused, decoders, unreadable)):
             for whole, share in zip(merged, shares, strict=True):
                 if twice := whole.keys() & share.keys():
                     raise RuntimeError(f"video {min(twice)} was scored on two ranks")
                 whole.update(share)
         return self._assemble(*merged, num_videos)
 
-    def _readable(self, samples: Iterable, labels: dict, unreadable: dict) -> Iterator[tuple[int, Tensor]]:
+    def _readable(
+        self, samples: Iterable, labels: dict, decoders: dict, unreadable: dict
+    ) -> Iterator[tuple[int, Tensor]]:
         for sample in samples:
             labels[sample.index] = sample.label
             if sample.views is not None:
+                decoders[sample.index] = sample.decoder
                 yield sample.index, sample.views
             elif self.on_bad == "error":
                 raise UserError(f"{sample.unreadable[0]}; test.on_bad: count_wrong or skip would go on")
@@ -108,7 +115,7 @@ class Evaluator:
         del scores[:count]
         return index, fused
 
-    def _assemble(self, labels: dict, fused: dict, unreadable: dict, num_videos: int) -> Predictions:
+    def _assemble(self, labels: dict, fused: dict, decoders: dict, unreadable: dict, num_videos: int) -> Predictions:
         if sorted(labels) != list(range(num_videos)):
             raise RuntimeError(f"{num_videos} videos are listed, {len(labels)} were scored")
         if not fused:
@@ -122,4 +129,6 @@ class Evaluator:
                 fused[index][labels[index]] = -np.inf
         index = np.array(sorted(fused), dtype=np.int64)
         label = np.array([labels[i] for i in index], dtype=np.int64)
-        return Predictions(index, label, np.stack([fused[i] for i in index]), dict(sorted(unreadable.items())))
+        counts = dict(sorted(Counter(decoders.values()).items()))
+        scores = np.stack([fused[i] for i in index])
+        return Predictions(index, label, scores, dict(sorted(unreadable.items())), counts)

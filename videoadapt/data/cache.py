@@ -1,0 +1,62 @@
+"""Smaller copies of videos on disk: decoded once at their full size, then read cheaply for the rest of a training."""
+
+import hashlib
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from videoadapt.data.decode import VideoReadError, open_video
+from videoadapt.data.decode.picture import SUFFIXES
+from videoadapt.data.reader import read_pieces
+from videoadapt.errors import UserError
+
+# Nearly the original's pixels, and a key frame every twelve frames: few frames are decoded for each sampled one.
+_CODEC, _OPTIONS, _GOP = "libx264", {"crf": "12", "preset": "veryfast", "bf": "0"}, 12
+
+
+class VideoCache:
+    """Copies with ``short_side`` pixels (None: as large as the original) in ``folder``, one file a video.
+
+    A copy is found by the original's path, size and time of change. It is written under a temporary name first, so
+    processes may share the folder and a killed one leaves no torn copy.
+    """
+
+    def __init__(self, folder: str | os.PathLike, short_side: int | None = None) -> None:
+        self.folder, self.short_side = Path(folder), short_side
+
+    def __call__(self, path: Path) -> Path:
+        """The copy of ``path``, made if there is none; ``path`` itself if it is a picture or cannot be read whole."""
+        if path.suffix.lower() in SUFFIXES or not path.is_file():
+            return path
+        copy = self.folder / f"{self._key(path)}.mp4"
+        if copy.is_file():
+            return copy
+        draft = copy.with_suffix(f".{os.getpid()}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(path, draft)
+            draft.replace(copy)
+        except VideoReadError:
+            return path
+        except (OSError, av.FFmpegError) as error:
+            raise UserError(f"data.cache_dir: cannot write into {self.folder} ({error.strerror})") from None
+        finally:
+            draft.unlink(missing_ok=True)
+        return copy
+
+    def _key(self, path: Path) -> str:
+        status = path.stat()
+        facts = (str(path.resolve()), status.st_size, status.st_mtime_ns, self.short_side, _CODEC, _OPTIONS, _GOP)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+    def _write(self, path: Path, draft: Path) -> None:
+        with open_video(path) as video, av.open(str(draft), "w", format="mp4") as container:
+            stream = container.add_stream(_CODEC, rate=round(Fraction(video.fps or 25), 3), options=_OPTIONS)
+            stream.pix_fmt, stream.codec_context.gop_size = "yuv444p", _GOP  # 4:2:0 would need even sizes
+            for piece in read_pieces(video, range(video.num_frames), self.short_side):
+                stream.height, stream.width = piece.shape[-2:]
+                for image in piece.permute(0, 2, 3, 1).contiguous().numpy():
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+            container.mux(stream.encode(None))

@@ -1,0 +1,128 @@
+"""Videos to frames: exact indices, only the frames that are asked for. A picture is a video of one frame."""
+
+import logging
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from videoadapt.data.decode import decord, picture, torchcodec
+from videoadapt.data.decode.common import Deadline, Reader, TimeLimitError, VideoReadError
+from videoadapt.data.decode.decord import DecordVideo
+from videoadapt.data.decode.picture import Picture
+from videoadapt.data.decode.pyav import PyavVideo
+from videoadapt.data.decode.torchcodec import TorchcodecVideo
+from videoadapt.errors import UserError
+
+__all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "open_video", "require_backend"]
+
+Backend = Literal["pyav", "decord", "torchcodec"]
+BACKENDS = {"pyav": PyavVideo, "decord": DecordVideo, "torchcodec": TorchcodecVideo}
+# What reads a file that the one before cannot. decord never stands in: unguarded by PyAV's index it can hang.
+_CHAINS = {
+    "pyav": ("pyav", "torchcodec"),
+    "decord": ("decord", "pyav", "torchcodec"),
+    "torchcodec": ("torchcodec", "pyav"),
+}
+log = logging.getLogger(__name__)
+
+
+def open_video(
+    path: str | os.PathLike, backend: Backend = "pyav", time_limit: float | None = None
+) -> "Video | Picture":
+    """A context manager with ``num_frames``, ``fps`` and ``frames(indices)`` -> uint8 rgb (t h w c).
+
+    ``frames`` keeps order and repeats. Frame i is the i-th displayed frame: discarded pre-roll of edit lists does
+    not count, rotation metadata is applied. A file that ``backend`` cannot read, or would miscount, goes to the next
+    decoder, and the log says so; ``video.backend`` tells which one read it. A picture file is a video of one frame,
+    whatever the backend. Open it where it is used: a handle does not survive a fork.
+
+    Args:
+        time_limit: seconds that reading may take; looked at between frames.
+
+    Raises VideoReadError for whatever no decoder can read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise VideoReadError(f"{path}: {'not a file' if path.exists() else 'no such video'}")
+    if path.suffix.lower() in picture.SUFFIXES:
+        return Picture(path)
+    if backend not in BACKENDS:
+        raise UserError(f"decoder '{backend}': choose from: {', '.join(BACKENDS)}")
+    return Video(path, backend, time_limit)
+
+
+class Video:
+    """A video behind the decoder that can read it."""
+
+    def __init__(self, path: Path, backend: Backend, time_limit: float | None) -> None:
+        self.path, self._deadline = path, Deadline(path, time_limit)
+        self._left = [name for name in _CHAINS[backend] if name == backend or _loads(name)]
+        self._errors: dict[str, VideoReadError] = {}
+        self._reader = self._open_next()
+
+    @property
+    def backend(self) -> str:
+        return self._reader.backend
+
+    @property
+    def num_frames(self) -> int:
+        return self._reader.num_frames
+
+    @property
+    def fps(self) -> float:
+        return self._reader.fps
+
+    def frames(self, indices: Sequence[int]) -> np.ndarray:
+        """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
+        while True:
+            self._deadline.check()
+            try:
+                return self._reader.frames(indices)
+            except TimeLimitError:
+                raise
+            except VideoReadError as error:
+                self._errors[self.backend] = error
+                following = self._open_next()
+                if following.num_frames != self.num_frames:  # the indices were drawn for another count
+                    raise self._errors.get("pyav", error) from None
+                self._reader.__exit__(None, None, None)
+                self._reader = following
+
+    def _open_next(self) -> Reader:
+        while self._left:
+            name = self._left.pop(0)
+            try:
+                reader = BACKENDS[name](self.path, self._deadline)
+            except TimeLimitError:
+                raise
+            except VideoReadError as error:
+                self._errors[name] = error
+                continue
+            if self._errors:
+                log.warning("%s; read with %s", next(reversed(self._errors.values())), name)
+            return reader
+        raise self._errors["pyav"] from None
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._reader.__exit__(*exception)
+
+
+def require_backend(backend: Backend) -> None:
+    """A UserError if the decoder cannot be loaded here; in the main process, before any worker needs it."""
+    {"pyav": lambda: None, "decord": decord.load, "torchcodec": torchcodec.load}[backend]()
+
+
+@cache
+def _loads(backend: Backend) -> bool:
+    try:
+        require_backend(backend)
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""What every decoder shares: its errors and the limits of a call."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from videoadapt.errors import UserError
+
+
+class VideoReadError(UserError):
+    """A file that cannot be opened, indexed or decoded; the message names the file and the cause."""
+
+
+class TimeLimitError(VideoReadError):
+    """A file that takes too long; no other decoder is tried."""
+
+
+class Reader(Protocol):
+    """An open video; a context manager. It lives where it is used: a handle does not survive a fork."""
+
+    backend: str
+    num_frames: int
+    fps: float
+
+    def frames(self, indices: Sequence[int]) -> np.ndarray:
+        """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
+
+
+class Deadline:
+    """The time left to read one file; ``seconds=None`` is no limit."""
+
+    def __init__(self, path: Path, seconds: float | None) -> None:
+        self.path, self.seconds = path, seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def check(self) -> None:
+        if self._end is not None and time.monotonic() > self._end:
+            raise TimeLimitError(f"{self.path}: reading took longer than the limit of {self.seconds:g} s")
+
+
+def checked(indices: Sequence[int], video: Reader, path: Path) -> list[int]:
+    """``indices`` as integers; IndexError where one is no frame of the video."""
+    wanted = np.asarray(indices, dtype=np.int64).tolist()
+    if not wanted or min(wanted) < 0 or max(wanted) >= video.num_frames:
+        raise IndexError(f"{path}: frame indices must lie in 0..{video.num_frames - 1}")
+    return wanted
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a library says about its error."""
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return (text.splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,75 @@
+"""One pass over a video: each wanted frame is decoded once, and brought to its size as it comes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videoadapt.data.decode import Backend, Reader, open_video
+from videoadapt.data.transforms import resize_short_side
+
+_PIECE = 8  # frames that stand in memory at their native size
+
+
+class Clips(NamedTuple):
+    """The distinct frames of a video and the clips made of them."""
+
+    frames: Tensor  # (n c h w) uint8, in time order
+    rows: Tensor  # (clips t): places in ``frames``
+    decoder: str
+
+
+@dataclass
+class VideoReader:
+    """Reads the clips of one video.
+
+    Args:
+        root: where relative paths begin.
+        short_side: pixels to which the frames are brought; None leaves them as they are.
+        time_limit: seconds for one video.
+        in_memory: keep every decoded video in this process's memory.
+        cache: gives the file to read instead of a video, see ``VideoCache``.
+    """
+
+    root: str
+    backend: Backend = "pyav"
+    short_side: int | None = None
+    time_limit: float | None = None
+    in_memory: bool = False
+    cache: Callable[[Path], Path] | None = None
+    _kept: dict[str, tuple[Tensor, str]] = field(default_factory=dict)
+
+    def clips(self, path: str, indices: Callable[[int], np.ndarray]) -> Clips:
+        """The frames of ``indices(num_frames)``, int (clips t); VideoReadError if they cannot be read."""
+        if path in self._kept:
+            frames, decoder = self._kept[path]
+            distinct, rows = distinct_frames(indices(len(frames)))
+            return Clips(frames[distinct], rows, decoder)
+        source = Path(self.root, path)
+        with open_video(self.cache(source) if self.cache else source, self.backend, self.time_limit) as video:
+            if not self.in_memory:
+                distinct, rows = distinct_frames(indices(video.num_frames))
+                return Clips(self._read(video, distinct), rows, video.backend)
+            self._kept[path] = self._read(video, range(video.num_frames)), video.backend
+        return self.clips(path, indices)
+
+    def _read(self, video: Reader, indices: Sequence[int]) -> Tensor:
+        return torch.cat(list(read_pieces(video, indices, self.short_side)))
+
+
+def read_pieces(video: Reader, indices: Sequence[int], short_side: int | None) -> Iterator[Tensor]:
+    """The frames of ascending ``indices``, few at a time: (n c h w) uint8 with ``short_side`` pixels if not None."""
+    for start in range(0, len(indices), _PIECE):
+        frames = np.ascontiguousarray(video.frames(indices[start : start + _PIECE]))
+        piece = torch.from_numpy(frames).permute(0, 3, 1, 2)  # channels last in memory: torch resizes those fastest
+        yield piece if short_side is None else resize_short_side(piece, short_side)
+
+
+def distinct_frames(indices: np.ndarray) -> tuple[np.ndarray, Tensor]:
+    """Every frame number in ``indices`` once, ascending, and the place of each index among them."""
+    distinct, rows = np.unique(indices, return_inverse=True)
+    return distinct, torch.from_numpy(rows.reshape(indices.shape))
