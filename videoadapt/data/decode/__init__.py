@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from videoadapt.data.decode import decord, picture, torchcodec
-from videoadapt.data.decode.common import Deadline, Reader, TimeLimitError, VideoReadError
+from videoadapt.data.decode.common import Deadline, Reader, VideoReadError
 from videoadapt.data.decode.decord import DecordVideo
 from videoadapt.data.decode.picture import Picture
 from videoadapt.data.decode.pyav import PyavVideo
@@ -41,7 +41,7 @@ def open_video(
     whatever the backend. Open it where it is used: a handle does not survive a fork.
 
     Args:
-        time_limit: seconds that reading may take; looked at between frames.
+        time_limit: seconds that a decoder may take for the file; PyAV and torchcodec look at it between frames.
 
     Raises VideoReadError for whatever no decoder can read.
     """
@@ -59,7 +59,7 @@ class Video:
     """A video behind the decoder that can read it."""
 
     def __init__(self, path: Path, backend: Backend, time_limit: float | None) -> None:
-        self.path, self._deadline = path, Deadline(path, time_limit)
+        self.path, self._limit = path, time_limit
         self._left = [name for name in _CHAINS[backend] if name == backend or _loads(name)]
         self._errors: dict[str, VideoReadError] = {}
         self._reader = self._open_next()
@@ -79,11 +79,8 @@ class Video:
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
         while True:
-            self._deadline.check()
             try:
                 return self._reader.frames(indices)
-            except TimeLimitError:
-                raise
             except VideoReadError as error:
                 self._errors[self.backend] = error
                 following = self._open_next()
@@ -96,9 +93,7 @@ class Video:
         while self._left:
             name = self._left.pop(0)
             try:
-                reader = BACKENDS[name](self.path, self._deadline)
-            except TimeLimitError:
-                raise
+                reader = BACKENDS[name](self.path, Deadline(self.path, self._limit))
             except VideoReadError as error:
                 self._errors[name] = error
                 continue
@@ -116,7 +111,7 @@ class Video:
 
 def require_backend(backend: Backend) -> None:
     """A UserError if the decoder cannot be loaded here; in the main process, before any worker needs it."""
-    {"pyav": lambda: None, "decord": decord.load, "torchcodec": torchcodec.load}[backend]()
+    {"pyav": lambda: None, "decord": decord.require, "torchcodec": torchcodec.load}[backend]()
 
 
 @cache

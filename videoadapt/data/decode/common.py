@@ -14,10 +14,6 @@ class VideoReadError(UserError):
     """A file that cannot be opened, indexed or decoded; the message names the file and the cause."""
 
 
-class TimeLimitError(VideoReadError):
-    """A file that takes too long; no other decoder is tried."""
-
-
 class Reader(Protocol):
     """An open video; a context manager. It lives where it is used: a handle does not survive a fork."""
 
@@ -30,15 +26,19 @@ class Reader(Protocol):
 
 
 class Deadline:
-    """The time left to read one file; ``seconds=None`` is no limit."""
+    """The time left for one decoder to read one file; ``seconds=None`` is no limit."""
 
     def __init__(self, path: Path, seconds: float | None) -> None:
         self.path, self.seconds = path, seconds
         self._end = None if seconds is None else time.monotonic() + seconds
 
-    def check(self) -> None:
-        if self._end is not None and time.monotonic() > self._end:
-            raise TimeLimitError(f"{self.path}: reading took longer than the limit of {self.seconds:g} s")
+    def left(self) -> float | None:
+        """Seconds; VideoReadError if there are none."""
+        if self._end is None:
+            return None
+        if (left := self._end - time.monotonic()) <= 0:
+            raise VideoReadError(f"{self.path}: reading took longer than the limit of {self.seconds:g} s")
+        return left
 
 
 def checked(indices: Sequence[int], video: Reader, path: Path) -> list[int]:

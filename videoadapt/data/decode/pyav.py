@@ -76,7 +76,7 @@ class PyavVideo:
     def _packets(self) -> Iterator[av.Packet]:
         """The packets of the stream; the empty one that flushes a decoder is left out."""
         for packet in self._container.demux(self.stream):
-            self._deadline.check()
+            self._deadline.left()
             if packet.size:
                 yield packet
 

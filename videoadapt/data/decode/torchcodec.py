@@ -17,19 +17,19 @@ class TorchcodecVideo:
 
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
         decoder = load()
-        self.path = path
+        self.path, self._deadline = path, deadline or Deadline(path, None)
         try:
             self._decoder = decoder(path, seek_mode="exact", dimension_order="NHWC", num_ffmpeg_threads=1)
         except Exception as error:  # RuntimeError, ValueError and what libtorch throws
             raise VideoReadError(f"{path}: torchcodec cannot open it ({reason(error)})") from None
         self.num_frames = len(self._decoder)
         self.fps = float(self._decoder.metadata.average_fps or 0)
-        if not self._agrees(deadline):
+        if not self._agrees():
             raise VideoReadError(f"{path}: torchcodec would miscount its frames")
 
-    def _agrees(self, deadline: Deadline | None) -> bool:
+    def _agrees(self) -> bool:
         try:
-            with PyavVideo(self.path, deadline) as index:
+            with PyavVideo(self.path, self._deadline) as index:
                 return index.plain and index.num_frames == self.num_frames
         except VideoReadError:
             return self.num_frames > 0  # what PyAV cannot read has no other witness
@@ -37,6 +37,7 @@ class TorchcodecVideo:
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """As any reader."""
         wanted = checked(indices, self, self.path)
+        self._deadline.left()
         try:
             return self._decoder.get_frames_at(wanted).data.numpy()
         except Exception as error:
