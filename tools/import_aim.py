@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from videoadapt import builders, cli
+from videoadapt.atomic import atomically
 from videoadapt.config import Config, load_config
-from videoadapt.engine.checkpoint import atomically, save_checkpoint, trainable_tensors
+from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
 from videoadapt.models.aim import convert_aim, load_aim
 from videoadapt.models.backbone import load_backbone
 from videoadapt.models.pretrained import read_state_dict

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from videoadapt import builders, cli
 from videoadapt.adapters.attach import merge_linears
+from videoadapt.atomic import atomically
 from videoadapt.config import ModelConfig
-from videoadapt.engine.checkpoint import atomically
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import timm_call
 from videoadapt.models.export import open_clip_state, timm_state

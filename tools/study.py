@@ -18,9 +18,9 @@ import torch
 from tqdm import tqdm
 
 from videoadapt import builders, cli
+from videoadapt.atomic import atomically
 from videoadapt.config import Cell, Config, Study, cells, first_difference, load_study, validate
 from videoadapt.engine import distributed
-from videoadapt.engine.checkpoint import atomically
 from videoadapt.engine.cost import saved_bytes, step_seconds
 from videoadapt.errors import UserError, nearest
 from videoadapt.report.study import study_table

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from videoadapt import builders, cli
+from videoadapt.atomic import atomically
 from videoadapt.config import Config, load_config
 from videoadapt.engine import distributed
-from videoadapt.engine.checkpoint import atomically, read_checkpoint
+from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
 from videoadapt.errors import UserError
 

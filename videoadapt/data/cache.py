@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 
+from videoadapt.atomic import atomically
 from videoadapt.data.decode import VideoReadError, open_video
 from videoadapt.data.decode.picture import SUFFIXES
 from videoadapt.data.reader import read_pieces
@@ -33,17 +34,13 @@ class VideoCache:
         copy = self.folder / f"{self._key(path)}.mp4"
         if copy.is_file():
             return copy
-        draft = copy.with_suffix(f".{os.getpid()}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(path, draft)
-            draft.replace(copy)
+            atomically(copy, lambda draft: self._write(path, draft))
         except VideoReadError:
             return path
         except (OSError, av.FFmpegError) as error:
             raise UserError(f"data.cache_dir: cannot write into {self.folder} ({error.strerror})") from None
-        finally:
-            draft.unlink(missing_ok=True)
         return copy
 
     def _key(self, path: Path) -> str:

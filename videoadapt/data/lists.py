@@ -1,10 +1,13 @@
 """List files: which videos, which labels."""
 
 import csv
+import io
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from videoadapt.atomic import atomically
 from videoadapt.errors import UserError
 
 
@@ -72,3 +75,18 @@ def _record(path: Path, number: int, name: str, label: str | None, num_classes: 
         classes = f"data.num_classes is {num_classes}" if num_classes is not None else "labels start at 0"
         raise UserError(f"{path}:{number}: label {value} of '{name}' is out of range; {classes}")
     return Record(name.strip(), value)
+
+
+def write_list(path: Path, records: Iterable[Record]) -> None:
+    """A list as CSV with the header ``path,label``."""
+    write_csv(path, ("path", "label"), records)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    atomically(path, lambda draft: draft.write_text(text, encoding="utf-8"))

@@ -1,7 +1,7 @@
 """decord in a process of its own, where it may crash or hang without harm. Started by file name: imports no torch.
 
 Requests are lines of JSON: ``{"open": key, "path": name}``, ``{"read": key, "indices": [...]}``, ``{"close": key}``.
-The answer to each is a line of JSON with ``length``, ``error``, or the ``shape`` of the uint8 frames whose bytes follow.
+The answer to each is a line of JSON with ``length``, ``error``, or the ``shape`` of uint8 frames, whose bytes follow.
 """
 
 import json
