@@ -22,7 +22,7 @@ class DecordVideo:
     """decord hangs for ever on some trimmed files, miscounts others (AVI with B-frames, transport streams), and
     damaged ones can take the process with them.
 
-    So it only gets MP4, Matroska, WebM and AVI files that are ``plain`` and on whose length it agrees with the
+    So it only gets MP4, Matroska, WebM and AVI files that are plain for PyAV and on whose length it agrees with the
     container's packets; and it works in a process of its own, which is ended when it takes too long.
     """
 
@@ -32,12 +32,12 @@ class DecordVideo:
         self.path, self._deadline, self._key = path, deadline or Deadline(path, None), next(_keys)
         with PyavVideo(path, self._deadline) as index:
             self.fps, self.num_frames = index.fps, index.num_frames
-            if not index.plain:
-                raise VideoReadError(f"{path}: decord would miscount its {index.num_frames} frames")
+            if not index.is_plain():
+                raise VideoReadError(f"{path}: decord would misread its {index.num_frames} frames")
         length = self._ask(open=self._key, path=str(path))["length"]
         if length != self.num_frames:
             self.__exit__()
-            raise VideoReadError(f"{path}: decord would miscount its {self.num_frames} frames")
+            raise VideoReadError(f"{path}: decord would misread its {self.num_frames} frames")
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """As any reader."""

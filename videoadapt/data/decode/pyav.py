@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.stream import Disposition
 
 from videoadapt.data.decode.common import Deadline, VideoReadError, checked, reason
 
 _INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}  # FFmpeg's names; in others a seek lands anywhere
+_SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}  # decoders that leave out one frame and no other
+_IDR_UNITS = {"h264": "5", "hevc": "19-20"}  # NAL unit types
 
 
 class _Mark(NamedTuple):
@@ -32,9 +35,9 @@ class PyavVideo:
 
     Attributes:
         timed: whether every frame has a display time; if not, frames are counted from the start of the file.
-        plain: whether other decoders can be trusted with it: a format with an index, all frames timed, none torn.
         stream: PyAV's stream, for what else is to be known of it.
         torn: packets that the file holds only in part.
+        hidden: packets that are decoded but not shown, such as an edit list's pre-roll.
     """
 
     backend = "pyav"
@@ -56,7 +59,6 @@ class PyavVideo:
         except (av.FFmpegError, ValueError, IndexError) as error:
             self._container.close()
             raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
-        self.plain = self.timed and not self.torn and self._container.format.name in _INDEXED
         self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
 
     def _build_index(self) -> None:
@@ -65,6 +67,7 @@ class PyavVideo:
         if not shown:
             raise ValueError("it holds no frames")
         self.num_frames, self.torn = len(shown), sum(mark.torn for mark in marks)
+        self.hidden = sum(mark.hidden for mark in marks)
         self._start = min((mark.dts for mark in marks if mark.dts is not None), default=0)
         times = sorted({mark.pts for mark in shown if mark.pts is not None})
         # AVI has no display times: with B-frames, FFmpeg's guesses are wrong.
@@ -72,6 +75,32 @@ class PyavVideo:
         self.timed = len(times) == len(shown) and not guessed
         self._number = {time: number for number, time in enumerate(times)} if self.timed else {}
         self._keys = [(self._number[mark.pts], mark.pts) for mark in shown if mark.key] if self.timed else []
+
+    def is_plain(self) -> bool:
+        """Whether other decoders read it right: an indexed format, all frames timed, none torn, closed GOPs."""
+        return self.timed and not self.torn and self._container.format.name in _INDEXED and self._starts_anew()
+
+    def _starts_anew(self) -> bool:
+        """Whether nothing after a key frame refers to what is before it; then a decoder may begin at any of them."""
+        idr = _IDR_UNITS.get(self.stream.codec_context.name)
+        if idr is None or len(self._keys) < 2:
+            return True
+        keep_idr = BitStreamFilterContext(f"filter_units=pass_types={idr}", self.stream)
+        self._container.seek(self._start, stream=self.stream)
+        return all(keep_idr.filter(packet) for packet in self._packets() if packet.is_keyframe)
+
+    def oddities(self) -> list[str]:
+        """What is unusual about the file, though it is read right here."""
+        context, gaps = self.stream.codec_context, np.diff(sorted(self._number))
+        facts = {
+            f"{self.torn} torn packets": self.torn,
+            "frames without display times": not self.timed,
+            "hidden frames before or between the shown ones": self.hidden,
+            "variable frame rate": len(gaps) and gaps.max() > 1.5 * max(np.median(gaps), 1),
+            f"odd size {context.width}x{context.height}": context.width % 2 or context.height % 2,
+            f"pixel format {context.pix_fmt}": context.pix_fmt not in {"yuv420p", "yuvj420p"},
+        }
+        return [fact for fact, holds in facts.items() if holds]
 
     def _packets(self) -> Iterator[av.Packet]:
         """The packets of the stream; the empty one that flushes a decoder is left out."""
@@ -98,6 +127,7 @@ class PyavVideo:
 
     def _forward(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted frames with their numbers; jumps to a key frame only where that skips frames."""
+        self._wanted, self._last = set(wanted), wanted[-1]
         for target in wanted:
             key, time = max((key for key in self._keys if key[0] <= target), default=(0, self._start))
             if self._decoded is None or self._position >= target or key > self._position + 1:
@@ -121,6 +151,8 @@ class PyavVideo:
         count, sound = 0, True
         with closing(self._packets()) as packets:
             for packet in chain(packets, [None]):
+                if packet and self.stream.codec_context.name in _SKIPPABLE:
+                    self.stream.codec_context.skip_frame = "NONREF" if self._passed_over(packet) else "DEFAULT"
                 try:
                     sound = sound and not (packet and packet.is_corrupt)
                     frames = self.stream.decode(packet)
@@ -133,6 +165,14 @@ class PyavVideo:
                     count += 1
                     if number is not None:
                         yield number, frame if sound else None
+
+    def _passed_over(self, packet: av.Packet) -> bool:
+        """Whether its frame is not wanted; those past the last wanted one may be, by the next call.
+
+        Such a frame is decoded only if others refer to it, which half of x264's frames are not.
+        """
+        number = self._number.get(packet.pts)
+        return number is not None and number < self._last and number not in self._wanted
 
     def __enter__(self) -> "PyavVideo":
         return self

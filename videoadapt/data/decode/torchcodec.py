@@ -25,12 +25,12 @@ class TorchcodecVideo:
         self.num_frames = len(self._decoder)
         self.fps = float(self._decoder.metadata.average_fps or 0)
         if not self._agrees():
-            raise VideoReadError(f"{path}: torchcodec would miscount its frames")
+            raise VideoReadError(f"{path}: torchcodec would misread its frames")
 
     def _agrees(self) -> bool:
         try:
             with PyavVideo(self.path, self._deadline) as index:
-                return index.plain and index.num_frames == self.num_frames
+                return index.is_plain() and index.num_frames == self.num_frames
         except VideoReadError:
             return self.num_frames > 0  # what PyAV cannot read has no other witness
 
