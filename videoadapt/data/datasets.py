@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 from videoadapt.data.decode import VideoReadError
 from videoadapt.data.lists import Record
 from videoadapt.data.reader import VideoReader
+from videoadapt.data.transforms import TestTransform
 
 _ATTEMPTS = 10  # at other videos, in place of an unreadable one
 
@@ -69,7 +71,7 @@ class TestVideos(Dataset):
     """Every view of every listed video, once; an unreadable one comes without views and with its message."""
 
     def __init__(
-        self, records: Sequence[Record], reader: VideoReader, indices: ClipIndices, transform: Callable
+        self, records: Sequence[Record], reader: VideoReader, indices: ClipIndices, transform: TestTransform
     ) -> None:
         self.records, self.reader, self.indices, self.transform = records, reader, indices, transform
 
@@ -82,9 +84,17 @@ class TestVideos(Dataset):
             frames, rows, decoder = self.reader.clips(record.path, self.indices)
         except VideoReadError as error:
             return Sample(index, record.label, None, (str(error),))
-        crops = self.transform(frames)  # each distinct frame once: (crops n c h w)
-        views = crops[:, rows].transpose(0, 1).flatten(0, 1)  # clip by clip: (v t c h w)
-        return Sample(index, record.label, views.transpose(1, 2).contiguous(), decoder=decoder)
+        return Sample(index, record.label, _views(self.transform.windows(frames), rows), decoder=decoder)
+
+
+def _views(crops: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Clip by clip and crop by crop, (v c t h w); each pixel is copied once."""
+    channels, height, width = crops[0].shape[1:]
+    views = torch.empty(len(rows) * len(crops), channels, rows.shape[1], height, width, dtype=crops[0].dtype)
+    for view, (clip, crop) in zip(views, product(rows.tolist(), crops), strict=True):
+        for frame, row in enumerate(clip):
+            view[:, frame] = crop[row]
+    return views
 
 
 def missing_files(records: Sequence[Record], root: str) -> list[str]:

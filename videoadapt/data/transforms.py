@@ -51,12 +51,16 @@ class TestTransform:
         self.size, self.resize, self.crops, self.squash = size, resize, crops, squash
 
     def __call__(self, frames: Tensor) -> Tensor:
+        return torch.stack(self.windows(frames))
+
+    def windows(self, frames: Tensor) -> list[Tensor]:
+        """The crops, each a window on the same resized frames."""
         if self.squash:
             frames = F.resize(frames, [self.size, self.size], antialias=True)
         else:
             frames = resize_short_side(frames, self.resize)
         corners = crop_corners(*frames.shape[-2:], self.size, self.crops)
-        return torch.stack([F.crop(frames, top, left, self.size, self.size) for top, left in corners])
+        return [frames[..., top : top + self.size, left : left + self.size] for top, left in corners]
 
 
 def resize_short_side(frames: Tensor, pixels: int) -> Tensor:

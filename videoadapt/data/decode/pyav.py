@@ -50,6 +50,8 @@ class PyavVideo:
             raise VideoReadError(f"{path}: not a readable video ({reason(error)})") from None
         try:
             self.stream = _moving(self._container)
+            if self.stream.codec_context is None:
+                raise ValueError("FFmpeg does not know its codec")
             self.stream.thread_count = 1  # parallelism comes from the loader's workers
             self._build_index()
             self._position, self._decoded = -1, None  # nothing decoded yet
@@ -85,9 +87,12 @@ class PyavVideo:
         idr = _IDR_UNITS.get(self.stream.codec_context.name)
         if idr is None or len(self._keys) < 2:
             return True
-        keep_idr = BitStreamFilterContext(f"filter_units=pass_types={idr}", self.stream)
-        self._container.seek(self._start, stream=self.stream)
-        return all(keep_idr.filter(packet) for packet in self._packets() if packet.is_keyframe)
+        try:
+            keep_idr = BitStreamFilterContext(f"filter_units=pass_types={idr}", self.stream)
+            self._container.seek(self._start, stream=self.stream)
+            return all(keep_idr.filter(packet) for packet in self._packets() if packet.is_keyframe)
+        except av.FFmpegError:  # damaged
+            return False
 
     def oddities(self) -> list[str]:
         """What is unusual about the file, though it is read right here."""

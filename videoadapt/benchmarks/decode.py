@@ -1,0 +1,154 @@
+"""What reading videos costs: ours against the decoders alone and against the usual ways to use them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+
+from videoadapt.benchmarks.timing import interleaved
+from videoadapt.data.cache import VideoCache
+from videoadapt.data.datasets import TestVideos
+from videoadapt.data.decode import Backend, open_video, require_backend
+from videoadapt.data.lists import Record
+from videoadapt.data.reader import VideoReader
+from videoadapt.data.sampling import dense_indices, segment_indices
+from videoadapt.data.transforms import TestTransform
+from videoadapt.data.views import Views
+from videoadapt.errors import UserError
+
+Frames = Callable[[], np.ndarray]
+
+
+def write_clip(path: Path, height: int, width: int, gop: int, frames: int = 300) -> Path:
+    """H.264 as x264 makes it by default: a texture that drifts under sensor noise, 30 frames a second."""
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 256, (height // 8 + 50, width // 8 + 80, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "23"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.gop_size = gop
+        for number in range(frames):
+            top, left = number % 300, 2 * (number % 300)
+            noise = rng.integers(-6, 7, (height, width, 1), dtype=np.int16)
+            image = texture[top : top + height, left : left + width] + noise
+            frame = av.VideoFrame.from_ndarray(image.clip(0, 255).astype(np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def backend_rows(path: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]:
+    """Our default on ``clip_len`` segment frames against each peer: the libraries alone, and decoding everything."""
+    with open_video(path) as video:
+        count = video.num_frames
+        indices = segment_indices(count, clip_len)[0]
+    ours = f"pyav[{clip_len} of {count}]"
+    sides: dict[str, Frames] = {
+        ours: partial(_through_us, path, "pyav", indices),
+        "PyAV, every frame to rgb": partial(_every_frame, path, indices),
+        "PyAV, one forward pass": partial(_forward_pass, path, indices),
+    }
+    for backend, alone in (("decord", _decord), ("torchcodec", _torchcodec)):
+        if _loads(backend):
+            sides[f"{backend} alone"] = partial(alone, path, indices)
+            sides[f"data.decoder={backend}"] = partial(_through_us, path, backend, indices)
+    return _rows(path, ours, sides, rounds)
+
+
+def view_rows(path: Path, views: Views, size: int, rounds: int) -> list[dict[str, Any]]:
+    """All views of a test from one pass against one pass for each view, with resizing and crops."""
+    indices = partial(dense_indices, clip_len=views.frames, stride=2, clips=views.clips)
+    transform = TestTransform(size, size, views.crops)
+    videos = TestVideos([Record(path.name, 0)], VideoReader(str(path.parent), short_side=size), indices, transform)
+    ours = f"views[{views}]"
+    each = partial(_views_apart, path, indices, transform, views)
+    return _rows(path, ours, {ours: lambda: videos[0].views, "one decode for each view": each}, rounds)
+
+
+def cache_rows(path: Path, folder: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]:
+    """A copy of ``data.cache_dir`` against the original, both to a short side of 256."""
+    indices = partial(segment_indices, clip_len=clip_len)
+    cached = VideoReader(str(path.parent), short_side=256, cache=VideoCache(folder, 256))
+    plain = VideoReader(str(path.parent), short_side=256)
+    sides = {
+        "cache_dir[256]": lambda: cached.clips(path.name, indices).frames,
+        "the original": lambda: plain.clips(path.name, indices).frames,
+    }
+    return _rows(path, "cache_dir[256]", sides, rounds)
+
+
+def _rows(path: Path, ours: str, sides: dict[str, Frames], rounds: int) -> list[dict[str, Any]]:
+    pixels = {name: call().nbytes for name, call in sides.items()}
+    times = interleaved(sides, rounds)
+    return [
+        {
+            "video": path.name,
+            "name": ours,
+            "against": name,
+            "time_ratio": round(times[ours].median / seconds.median, 3),
+            "memory_ratio": round(pixels[ours] / pixels[name], 3),
+            "videos_per_second": round(1 / times[ours].median, 1),
+            "against_videos_per_second": round(1 / seconds.median, 1),
+            "against_seconds": [round(value, 5) for value in seconds],
+            "seconds": [round(value, 5) for value in times[ours]],
+        }
+        for name, seconds in times.items()
+        if name != ours
+    ]
+
+
+def _through_us(path: Path, backend: Backend, indices: np.ndarray) -> np.ndarray:
+    with open_video(path, backend) as video:
+        return video.frames(indices)
+
+
+def _every_frame(path: Path, indices: np.ndarray) -> np.ndarray:
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_count = 1
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def _forward_pass(path: Path, indices: np.ndarray) -> np.ndarray:
+    wanted, images = set(indices.tolist()), []
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_count = 1
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in wanted:
+                images.append(frame.to_ndarray(format="rgb24"))
+            if number == indices[-1]:
+                break
+    return np.stack(images)
+
+
+def _decord(path: Path, indices: np.ndarray) -> np.ndarray:
+    import decord
+
+    return decord.VideoReader(str(path), num_threads=1).get_batch(indices.tolist()).asnumpy()
+
+
+def _torchcodec(path: Path, indices: np.ndarray) -> np.ndarray:
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
+    return decoder.get_frames_at(indices.tolist()).data.numpy()
+
+
+def _views_apart(path: Path, indices: Callable, transform: TestTransform, views: Views) -> torch.Tensor:
+    reader, found = VideoReader(str(path.parent)), []
+    for view in range(views.clips * views.crops):
+        clip, crop = divmod(view, views.crops)
+        frames, rows, _ = reader.clips(path.name, lambda count, clip=clip: indices(count)[clip : clip + 1])
+        found.append(transform(frames)[crop][rows[0]])
+    return torch.stack(found)
+
+
+def _loads(backend: Backend) -> bool:
+    try:
+        require_backend(backend)
+    except UserError:
+        return False
+    return True
