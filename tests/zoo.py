@@ -157,3 +157,36 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], range]] = {
     "ffv1 mkv": (_codec("ffv1", ".mkv"), range(COUNT)),
     "gif": (_codec("gif", ".gif", pix_fmt="rgb8"), range(COUNT)),
 }
+
+
+def sound_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def no_frames(path: Path) -> None:
+    """A video track without a single picture in it, beside some sound."""
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("mpeg4", rate=25), container.add_stream("aac", rate=16000)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, "no such video"),
+    "directory": (lambda path: path.mkdir(), "not a file"),
+    "empty": (lambda path: path.write_bytes(b""), "not a readable video"),
+    "text": (lambda path: path.write_bytes(b"this is text\n" * 100), "not a readable video"),
+    "garbage": (lambda path: path.write_bytes(np.random.default_rng(0).bytes(50_000)), "not a readable video"),
+    "zeros": (lambda path: path.write_bytes(bytes(50_000)), "not a readable video"),
+    "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>404</html>"), "not a readable video"),
+    "sound only": (sound_only, "no readable video stream"),
+    "no frames": (no_frames, "no readable video stream"),
+}

@@ -82,6 +82,8 @@ class Video:
             try:
                 return self._reader.frames(indices)
             except VideoReadError as error:
+                if self.backend == "pyav":  # it opened the file and found it damaged: others would not notice
+                    raise
                 self._errors[self.backend] = error
                 following = self._open_next()
                 if following.num_frames != self.num_frames:  # the indices were drawn for another count

@@ -24,7 +24,9 @@ class TorchcodecVideo:
             raise VideoReadError(f"{path}: torchcodec cannot open it ({reason(error)})") from None
         self.num_frames = len(self._decoder)
         self.fps = float(self._decoder.metadata.average_fps or 0)
-        if not self._agrees():
+        agrees = self._agrees()
+        self._deadline.left()
+        if not agrees:
             raise VideoReadError(f"{path}: torchcodec would misread its frames")
 
     def _agrees(self) -> bool:
