@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torchvision import datasets
+from tqdm import tqdm
 
 from videoadapt.data.annotations.common import Annotations, find_file
 from videoadapt.data.lists import Record, read_list
@@ -76,15 +77,12 @@ def torchvision_set(name: str, folder: Path, videos: Path, *, download: bool = F
         try:
             data = kind(str(folder), download=download, **options)
         except (RuntimeError, OSError, ModuleNotFoundError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(
-                f"{name}: torchvision cannot read it in {folder} ({reason}); --download fetches it"
-            ) from None
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            remedy = "fetch it by hand" if download else "--download fetches it"
+            raise UserError(f"{name}: torchvision cannot read it in {folder} ({reason}); {remedy}") from None
         pairs = _files(data) or _written(data, videos / "pictures" / split)
         found[split] = [Record(_below(Path(path), videos), int(label)) for path, label in pairs]
-        classes = classes or [
-            str(c).replace("\n", " ") for c in getattr(data, "classes", getattr(data, "categories", []))
-        ]
+        classes = max(classes, list(getattr(data, "classes", getattr(data, "categories", []))), key=len)
     count = max(record.label for records in found.values() for record in records) + 1
     return Annotations(found, classes if len(classes) >= count else [str(label) for label in range(count)])
 
@@ -101,7 +99,7 @@ def _files(data: Any) -> list[tuple[Path, int]]:
 def _written(data: Any, folder: Path) -> list[tuple[Path, int]]:
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []
-    for number in range(len(data)):
+    for number in tqdm(range(len(data)), desc=f"writing {folder}", disable=None):
         path = folder / f"{number:06d}.png"
         image, label = data[number]
         if not path.is_file():

@@ -110,27 +110,33 @@ def ssv2(folder: Path, _videos: Path) -> Annotations:
     test list.
     """
     numbers = read_json(_ssv2_file(folder, "labels"), dict)
-    classes = sorted(numbers, key=lambda name: int(numbers[name]))
-    if [int(numbers[name]) for name in classes] != list(range(len(classes))):
+    classes = sorted(numbers, key=lambda name: (len(str(numbers[name])), str(numbers[name])))
+    if [str(numbers[name]) for name in classes] != [str(label) for label in range(len(classes))]:
         raise UserError(f"{_ssv2_file(folder, 'labels')}: the labels are not numbered from 0")
     splits, notes = {}, []
-    for split in ("train", "validation"):
-        path = _ssv2_file(folder, split)
-        pairs = [(entry["id"], re.sub(r"[\[\]]", "", entry["template"])) for entry in read_json(path, list)]
-        splits["val" if split == "validation" else split] = _ssv2_records(path, pairs, numbers)
+    for split, kind in (("train", "train"), ("val", "validation")):
+        path = _ssv2_file(folder, kind)
+        splits[split] = _ssv2_records(path, [_ssv2_pair(path, entry) for entry in read_json(path, list)], numbers)
     if answers := find_file(folder, "test-answers.csv", "labels/test-answers.csv", optional=True):
-        pairs = [line.split(";", 1) for line in read_text(answers).splitlines() if ";" in line]
+        pairs = [tuple(line.split(";", 1)) for line in read_text(answers).splitlines() if ";" in line]
         splits["test"] = _ssv2_records(answers, pairs, numbers)
     else:
         notes.append("test: there is no test-answers.csv, no list is written")
     return Annotations(splits, classes, tuple(notes))
 
 
+def _ssv2_pair(path: Path, entry: dict) -> tuple[str, str]:
+    try:
+        return entry["id"], re.sub(r"[\[\]]", "", entry["template"])
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: no id and template in {entry}") from None
+
+
 def _ssv2_file(folder: Path, kind: str) -> Path:
     return find_file(folder, f"something-something-v2-{kind}.json", f"{kind}.json", f"labels/{kind}.json")
 
 
-def _ssv2_records(path: Path, pairs: list, numbers: dict[str, str]) -> list[Record]:
+def _ssv2_records(path: Path, pairs: list[tuple[str, str]], numbers: dict[str, str]) -> list[Record]:
     if unknown := next((name for _, name in pairs if name not in numbers), None):
         raise UserError(f"{path}: '{unknown}' is no label of labels.json")
     return [Record(f"{video}.webm", int(numbers[name])) for video, name in pairs]
