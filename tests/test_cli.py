@@ -311,6 +311,7 @@ def test_policies_for_unreadable_test_videos_are_reported(
     results = json.loads((tmp_path / "results.json").read_text())
     assert code == 0 and results["num_videos"] == videos and results["top1"] == top1
     assert results["num_unreadable"] == 1 and "broken.mp4" in results["unreadable"][0]["reason"]
+    assert results["num_read_by"] == {"pyav": 1}
 
 
 TEST_MISTAKES = {

@@ -1,12 +1,19 @@
 """Frame indices against the peers' own, and what must hold for any length."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 from conftest import GOLDEN
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from videoadapt.data.loaders import TrainBatches, test_loader
 from videoadapt.data.sampling import dense_indices, segment_indices
+from videoadapt.data.transforms import crop_corners
+
+test_loader.__test__ = False
 
 GOLDENS = json.loads((GOLDEN / "sampling.json").read_text())
 
@@ -38,18 +45,77 @@ def test_clips_longer_than_the_video(out_of_range, expected):
     assert dense_indices(5, 6, 2, out_of_range=out_of_range).tolist() == [expected]
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 3, 7, 8, 9, 31, 32, 100, 1999])
-@pytest.mark.parametrize("clips", [1, 3])
-def test_any_length_gives_indices_in_range(num_frames, clips):
-    for rng in (None, np.random.default_rng(0)):
-        for out_of_range in ("loop", "repeat_last"):
-            dense = dense_indices(num_frames, 8, 4, clips, out_of_range=out_of_range, rng=rng)
-            assert dense.shape == (clips, 8)
-            assert dense.min() >= 0 and dense.max() < num_frames
-        segment = segment_indices(num_frames, 8, clips, rng=rng)
-        assert segment.shape == (clips, 8) and segment.dtype == np.int64
-        assert segment.min() >= 0 and segment.max() < num_frames
-        assert (np.diff(segment, axis=1) >= 0).all()
+LENGTHS = st.integers(1, 2000)
+CLIPS = st.integers(1, 10)
+SEEDS = st.none() | st.integers(0, 2**32)
+quick = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def _rng(seed):
+    return None if seed is None else np.random.default_rng(seed)
+
+
+@quick
+@given(
+    num_frames=LENGTHS,
+    clip_len=st.integers(1, 64),
+    stride=st.integers(1, 16),
+    clips=CLIPS,
+    spacing=st.sampled_from(["endpoints", "centers"]),
+    out_of_range=st.sampled_from(["loop", "repeat_last"]),
+    seed=SEEDS,
+)
+def test_dense_clips_of_any_video(num_frames, clip_len, stride, clips, spacing, out_of_range, seed):
+    arguments = num_frames, clip_len, stride, clips, spacing, out_of_range
+    indices = dense_indices(*arguments, rng=_rng(seed))
+    assert indices.shape == (clips, clip_len) and indices.dtype == np.int64
+    assert indices.min() >= 0 and indices.max() < num_frames
+    assert np.array_equal(indices, dense_indices(*arguments, rng=_rng(seed)))
+    assert (np.diff(indices[:, 0]) >= 0).all()
+    if num_frames >= clip_len * stride:
+        assert (np.diff(indices, axis=1) == stride).all()
+    elif out_of_range == "repeat_last":
+        assert (np.diff(indices, axis=1) >= 0).all()
+
+
+@quick
+@given(num_frames=LENGTHS, clip_len=st.integers(1, 64), clips=CLIPS, seed=SEEDS)
+def test_segment_clips_of_any_video(num_frames, clip_len, clips, seed):
+    indices = segment_indices(num_frames, clip_len, clips, rng=_rng(seed))
+    assert indices.shape == (clips, clip_len) and indices.dtype == np.int64
+    assert indices.min() >= 0 and indices.max() < num_frames
+    assert np.array_equal(indices, segment_indices(num_frames, clip_len, clips, rng=_rng(seed)))
+    assert (np.diff(indices, axis=1) >= 0).all()
+    assert indices[:, 0].max() <= math.ceil((num_frames - 1) / clip_len)
+    assert indices[:, -1].min() >= math.floor((num_frames - 1) * (clip_len - 1) / clip_len)
+
+
+@quick
+@given(height=st.integers(1, 500), width=st.integers(1, 500), crops=st.sampled_from([1, 3]))
+def test_crops_of_any_picture_lie_inside_and_reach_both_ends(height, width, crops):
+    size = min(height, width)
+    corners = crop_corners(height, width, size, crops)
+    assert len(corners) == crops
+    assert all(0 <= top <= height - size and 0 <= left <= width - size for top, left in corners)
+    if crops == 3:
+        assert corners[0] == (0, 0) and corners[2] == (height - size, width - size)
+
+
+@quick
+@given(num_videos=st.integers(1, 200), world=st.integers(1, 9))
+def test_any_number_of_ranks_tests_each_video_once(num_videos, world):
+    shares = [range(rank, num_videos, world) for rank in range(world)]
+    loaders = [test_loader(range(num_videos), 0, rank, world) for rank in range(world)]
+    assert [list(loader.sampler) for loader in loaders] == [list(share) for share in shares]
+    assert sorted(index for loader in loaders for index in loader.sampler) == list(range(num_videos))
+
+
+@quick
+@given(num_videos=st.integers(1, 200), batch=st.integers(1, 8), world=st.integers(1, 5), seed=st.integers(0, 99))
+def test_any_number_of_ranks_trains_on_the_same_global_batches(num_videos, batch, world, seed):
+    alone = [sorted(keys) for keys in TrainBatches(num_videos, batch * world, seed)]
+    ranks = [list(TrainBatches(num_videos, batch, seed, rank, world)) for rank in range(world)]
+    assert [sorted(key for keys in step for key in keys) for step in zip(*ranks, strict=True)] == alone
 
 
 def test_random_clips_follow_the_generator_and_reach_both_ends():

@@ -39,8 +39,10 @@ def main() -> None:
             raise UserError(f"{option}: {folder} is no folder")
     if not 0 < args.val_share < 1:
         raise UserError(f"--val-share: {args.val_share:g} is not between 0 and 1")
+    if args.download and (other := next((name for name in datasets if name not in DOWNLOADABLE), None)):
+        raise UserError(f"--download: {other} is not one of torchvision's sets; fetch it by hand")
     for dataset in datasets:
-        options = {"download": True} if args.download and dataset in DOWNLOADABLE else {}
+        options = {"download": True} if args.download else {}
         found = divide(CONVERTERS[dataset](annotations, videos, **options), args.val_share, args.seed)
         out = cli.writable_folder(str(args.out or Path("data_lists", dataset)), "--out")
         write(out, found, locate(found, videos), args.allow_missing)
@@ -79,7 +81,8 @@ def write(out: Path, annotations: Annotations, splits: dict[str, Split], allow_m
     for name, part in splits.items():
         write_list(out / f"{name}.csv", part.found)
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in annotations.classes))
-    print(f"{', '.join(f'{name}.csv' for name in splits)} and classes.txt ({len(annotations.classes)}) in {out}")
+    written = ", ".join(f"{name}.csv" for name in splits)
+    print(f"{written} and classes.txt ({len(annotations.classes)} classes) in {out}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
 from videoadapt.errors import UserError
 
-_PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord")
+_PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord", "torchcodec")
 _LONG = 60  # classes; past that the table shows the worst
 
 

@@ -82,7 +82,7 @@ class ClipVideo(Video):
     def get_clip(self, start_sec: float | Fraction, end_sec: float | Fraction) -> dict[str, Tensor | None]:
         """The frames shown from ``start_sec`` until before ``end_sec``; None if there are none or they are damaged."""
         first = max(math.ceil(start_sec * self._rate), 0)
-        last = min(math.ceil(end_sec * self._rate), self._video.num_frames)
+        last = math.ceil(min(end_sec, self.duration) * self._rate)
         if first >= last:
             return {"video": None, "audio": None}
         indices = np.arange(first, last)

@@ -35,7 +35,7 @@ TORCHVISION: dict[str, tuple[type, dict[str, dict[str, Any]]]] = {
 }
 
 # VTAB-1k: the folder of each set, and its other names.
-_VTAB = {
+VTAB = {
     "cifar100": ("cifar", "cifar100", "cifar_100"),
     "caltech101": ("caltech101",),
     "dtd": ("dtd",),
@@ -117,7 +117,7 @@ def _below(path: Path, root: Path) -> str:
 
 def vtab(name: str, folder: Path, _videos: Path) -> Annotations:
     """A set of VTAB-1k: ``<set>/{train800,val200,train800val200,test}.txt``, ``images/<split>/000000.jpg label``."""
-    part = _subfolder(folder, _VTAB[name])
+    part = _subfolder(folder, VTAB[name])
     splits = {}
     for split in ("train800", "val200", "train800val200", "test"):
         if path := find_file(part, f"{split}.txt", optional=split in {"train800", "val200"}):
@@ -155,6 +155,6 @@ def _numbers(splits: dict[str, list[Record]]) -> list[str]:
 def converters() -> dict[str, Callable[..., Annotations]]:
     return {
         **{name: partial(torchvision_set, name) for name in TORCHVISION},
-        **{f"vtab/{name}": partial(vtab, name) for name in _VTAB},
+        **{f"vtab/{name}": partial(vtab, name) for name in VTAB},
         **{f"fewshot/{name}": partial(fewshot, name) for name in _FEWSHOT},
     }
