@@ -14,6 +14,7 @@ ALLOWED = {
     "data": {"data"},
     "engine": {"engine"},
     "report": {"report"},
+    "benchmarks": {"benchmarks", "data"},
     "config": {"config"},
     "atomic": set(),
     "errors": set(),
