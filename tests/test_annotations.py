@@ -31,7 +31,7 @@ def convert(dataset, folders, annotations, videos=()):
     put(notes, annotations)
     put(root, dict.fromkeys(videos, ""))
     found = CONVERTERS[dataset](notes, root)
-    splits = locate(found, root)
+    splits, _ = locate(found, root)
     return (
         {name: [tuple(record) for record in split.found] for name, split in splits.items()},
         {name: [tuple(record) for record in split.missing] for name, split in splits.items() if split.missing},
@@ -98,6 +98,48 @@ def test_a_clip_of_the_same_name_in_another_class_is_not_taken(folders):
     assert ("sword/(Rad)Schlag_die_Bank!_sword_f_0.avi", 1) in missing["train_split1"]
 
 
+ELSEWHERE = {
+    "another folder's file of that name": ("s01/clip1.mp4 0\ns02/clip1.mp4 1\n", ["s01/clip1.mp4"], ["s02/clip1.mp4"]),
+    "a picture for a video": ("a/1.mp4 0\n", ["thumbs/1.jpg", "frames/a/1.png"], ["a/1.mp4"]),
+    "a mask for a picture": ("Abyssinian_1.jpg 0\n", ["trimaps/Abyssinian_1.png"], ["Abyssinian_1.jpg"]),
+    "hidden files": ("a/1.mp4 0\n", ["a/.1.mp4", ".cache/a/1.mp4"], ["a/1.mp4"]),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_what_is_missing_is_not_made_up_for(folders, case):
+    text, videos, expected = ELSEWHERE[case]
+    _, missing, _ = convert("list", folders, {"train.txt": text}, videos)
+    assert [name for name, _ in missing["train"]] == expected
+
+
+SEVERAL = {
+    "the listed suffix": ("a/1.mp4", ["x/a/1.mkv", "x/a/1.mp4"], "x/a/1.mp4"),
+    "any suffix of a video": ("a/1.webm", ["x/a/1.MP4", "x/b/2.mp4"], "x/a/1.MP4"),
+    "the folder of the split": ("a/1.mp4", ["train_256/a/1.mp4", "train/a/1.mp4"], "train/a/1.mp4"),
+    "another machine's path": ("/data/k/air_drum/1.mp4", ["v/air drum/1.mp4"], "v/air drum/1.mp4"),
+    "another class's folder only if listed": ("v/b/1.mp4", ["v/a/1.mp4", "w/v/b/1.mp4"], "w/v/b/1.mp4"),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_of_several_files_the_likeliest(folders, case):
+    name, videos, expected = SEVERAL[case]
+    found, _, _ = convert("list", folders, {"train.txt": f"{name} 0\n"}, videos)
+    assert found["train"] == [(expected, 0)]
+
+
+def test_links_are_followed_and_loops_are_not(folders):
+    notes, root, put = folders
+    put(root, {"rgb/1.mp4": ""})
+    (root / "again").symlink_to(root / "rgb")
+    (root / "rgb" / "loop").symlink_to(root)
+    put(notes, {"elsewhere/a/2.mp4": ""})
+    (root / "linked").symlink_to(notes / "elsewhere")
+    found, missing, _ = convert("list", folders, {"train.txt": "1.mp4 0\na/2.mp4 1\n"})
+    assert [label for _, label in found["train"]] == [0, 1] and not missing
+
+
 KINETICS = {
     "new": {
         "kinetics_train.csv": "label,youtube_id,time_start,time_end,split,is_cc\n"
@@ -145,9 +187,10 @@ def test_kinetics_in_every_form_and_layout(folders, form, train, val):
 
 def test_a_replaced_clip_comes_before_the_broken_one(folders):
     clip = "-0wR5jVB-WPk_000417_000427.mp4"
-    videos = [f"train/{clip}", f"replacement/replacement_for_corrupted_k400/{clip}"]
-    found, _, _ = convert("k400", folders, KINETICS["new"], videos)
-    assert found["train"] == [(videos[1], 0)]
+    for broken in (f"train/{clip}", f"train/abseiling/{clip}", f"abseiling/{clip}"):
+        videos = [broken, f"replacement/replacement_for_corrupted_k400/{clip}"]
+        found, _, _ = convert("k400", folders, KINETICS["new"], videos)
+        assert found["train"] == [(videos[1], 0)]
 
 
 def test_two_clips_of_one_name_are_not_guessed_between(folders):
@@ -209,6 +252,28 @@ def test_class_folders_with_splits(folders):
     found, _, notes = convert("folder", folders, {}, videos)
     assert notes.classes == ["a_b", "b c"]
     assert found == {"train": [("train/a_b/#1.avi", 0), ("train/b c/2.mp4", 1)], "val": [("validation/a_b/x.webm", 0)]}
+
+
+@pytest.mark.parametrize(
+    ("videos", "message"),
+    [
+        (["train/ice/1.mp4", "bus/2.mp4", "car/3.mp4"], "'train' looks like a split, 'bus' like a class"),
+        (["val/a/1.mp4", "validation/a/2.mp4"], "val, validation are not different splits; keep one of each"),
+    ],
+)
+def test_folders_that_may_be_splits_or_classes_are_not_guessed_at(folders, videos, message):
+    with pytest.raises(UserError, match=message):
+        convert("folder", folders, {}, videos)
+
+
+def test_class_folders_by_other_names_and_behind_links(folders):
+    notes, root, put = folders
+    put(root, {"training/a/1.mp4": "", "valid/a/2.mp4": "", "testing/a/3.MP4": "", "training/a/._1.mp4": ""})
+    put(notes, {"far/4.mp4": ""})
+    (root / "training" / "b").symlink_to(notes / "far")
+    found, _, annotations = convert("folder", folders, {})
+    assert {name: len(records) for name, records in found.items()} == {"train": 2, "val": 1, "test": 1}
+    assert annotations.classes == ["a", "b"]
 
 
 def test_class_folders_without_splits_are_divided_the_same_way_every_time(folders):
@@ -311,6 +376,14 @@ def test_fewshot_repeats_what_its_lists_repeat(folders):
 
 # --- errors
 
+
+def test_one_file_is_not_found_under_two_names_or_labels(folders):
+    with pytest.raises(UserError, match=r"x/1.mp4: has labels 0 and 1 in the train list"):
+        convert("list", folders, {"train.txt": "x/1.mp4 0\nx/1.mp4 1\n"}, ["x/1.mp4"])
+    with pytest.raises(UserError, match=r"1.mp4 and x/1.mp4 are both found as x/1.mp4"):
+        convert("list", folders, {"train.txt": "1.mp4 0\nx/1.mp4 0\n"}, ["x/1.mp4"])
+
+
 BAD = {
     "no files": ("diving48", {}, "holds no Diving48_vocab.json"),
     "version 1": ("diving48", {"Diving48_vocab.json": "[]", "Diving48_train.json": "[]"}, "no Diving48_V2_train.json"),
@@ -342,7 +415,11 @@ BAD = {
         dict.fromkeys(["train.csv", "kinetics_train.csv"], KINETICS["old"]["train.csv"]),
         "both kinetics_train.csv and train.csv look like the train list; keep one",
     ),
-    "an unknown class": ("k400", {**KINETICS["old"], "classes.txt": "abseiling\n"}, "lacks the class 'massaging"),
+    "an unknown class": (
+        "k400",
+        {**KINETICS["old"], "classes.txt": "abseiling\n"},
+        "the list of classes lacks 'massaging",
+    ),
     "an unknown template": (
         "ssv2",
         {**SSV2["first"], "something-something-v2-train.json": '[{"id": "1", "template": "Eating [it]"}]'},
@@ -358,12 +435,38 @@ BAD = {
         {**SSV2["first"], "something-something-v2-labels.json": '{"a": "x"}'},
         "the labels are not numbered from 0",
     ),
-    "a list of nothing": ("list", {"notes.md": ""}, "holds no list whose name tells its split"),
+    "a list of nothing": ("list", {"notes.md": ""}, "holds no list of videos whose name tells its split"),
     "too few names": (
         "list",
         {"train.txt": "a.mp4 3\n", "classes.txt": "a\n"},
-        "names 1 classes, the lists hold label 3",
+        "its list names 1 classes, the lists hold label 3",
     ),
+    "two copies of a split": (
+        "hmdb51",
+        {f"{folder}a_test_split{n}.txt": "x.avi 1\n" for n in (1, 2, 3) for folder in ("", "old/")},
+        "a_test_split1.txt are there; keep one",
+    ),
+    "a row without its label": (
+        "k400",
+        {"train.csv": "label,youtube_id,time_start,time_end\na,b,1,2\n,c,1,2\n"},
+        "train.csv: c has no label",
+    ),
+    "an unbalanced quote": (
+        "k400",
+        {"train.csv": f'label,youtube_id,time_start,time_end\n"a,b,1,2\n{"x" * 140_000}\n'},
+        "no valid CSV (field larger than field limit",
+    ),
+    "an answer without its separator": (
+        "ssv2",
+        {**SSV2["second"], "labels/test-answers.csv": "1420,Holding something\n"},
+        "test-answers.csv:1: '1420,Holding something' is not 'id;label'",
+    ),
+    "a label that is no integer": (
+        "diving48",
+        {**DIVING, "Diving48_V2_test.json": '[{"vid_name": "a", "label": 1.7}]'},
+        "no vid_name and label in",
+    ),
+    "a vocabulary of numbers": ("diving48", {**DIVING, "Diving48_vocab.json": "[1]"}, "is no list of classes"),
     "empty folders": ("folder", {}, "holds no folders of videos or pictures"),
     "no such set": ("vtab/pets", {}, "holds no folder oxford_iiit_pet or oxford_pet or pets"),
     "no shots": ("fewshot/cars", {"stanford_cars/test_meta.list": "a 0\n"}, "holds no train_meta.list.num_shot_"),

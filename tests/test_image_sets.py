@@ -179,7 +179,7 @@ def test_a_set_as_its_authors_ship_it(name, tmp_path, any_size):
     make, expected, second, as_files = SETS[name]
     make(tmp_path)
     found = divide(CONVERTERS[name](tmp_path, tmp_path), 0.2, seed=0)
-    splits = locate(found, tmp_path)
+    splits, _ = locate(found, tmp_path)
     assert {split: sorted(r.label for r in part.found) for split, part in splits.items()} == {
         split: sorted(labels) for split, labels in expected.items()
     }
@@ -202,9 +202,28 @@ def test_pixels_of_sets_without_files_survive(tmp_path, any_size):
         assert np.array_equal(picture.frames([0])[0], PIXELS[0])
 
 
+def test_sets_of_one_folder_keep_their_pictures_apart(tmp_path, any_size):
+    _cifar10(tmp_path)
+    _cifar100(tmp_path)
+    paths = [CONVERTERS[name](tmp_path, tmp_path).splits["train"][0].path for name in ("cifar10", "cifar100")]
+    assert paths == ["pictures/cifar10/train/000000.png", "pictures/cifar100/train/000000.png"]
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_that_is_not_there_is_one_line(name, tmp_path):
-    with pytest.raises(UserError, match=f"{name}: torchvision cannot read it in .*--download fetches it") as caught:
+    remedy = "unpack it there by hand" if name == "cars" else "--download fetches it"
+    with pytest.raises(UserError, match=f"{name}: torchvision cannot read it in .*{remedy}") as caught:
+        CONVERTERS[name](tmp_path, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("mnist", "MNIST/raw/train-images-idx3-ubyte"), ("svhn", "train_32x32.mat")]
+)
+def test_a_damaged_file_of_a_set_is_one_line(name, file, tmp_path, any_size):
+    SETS[name][0](tmp_path)
+    (tmp_path / file).write_bytes(b"damaged")
+    with pytest.raises(UserError, match=f"{name}: torchvision cannot read it") as caught:
         CONVERTERS[name](tmp_path, tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -214,5 +233,5 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(sets.cifar, "download_and_extract_archive", offline)
-    with pytest.raises(UserError, match="cifar10: .*no route to host.*fetch it by hand"):
+    with pytest.raises(UserError, match="cifar10: .*no route to host.*unpack it there by hand"):
         CONVERTERS["cifar10"](tmp_path, tmp_path, download=True)

@@ -15,6 +15,8 @@ FORMS = {
     "number in the path": ("clip 7.mp4 1\nclip,8 2\n", [("clip 7.mp4", 1), ("clip,8", 2)]),
     "hash and dash": ("clap/#20_clap.avi 1\n-mmq0PT-u8k.mp4 0\n", [("clap/#20_clap.avi", 1), ("-mmq0PT-u8k.mp4", 0)]),
     "tabs, blank lines, CRLF, BOM": ("\ufeffa.mp4\t1\r\n\r\nb.mp4 0\r\n", [("a.mp4", 1), ("b.mp4", 0)]),
+    "quoted without a header": ('"a, ""b"".mp4",0\n"c d.mp4" 1\n', [('a, "b".mp4', 0), ("c d.mp4", 1)]),
+    "spaces that belong to a name": ("path,label\n a.mp4,1\n", [(" a.mp4", 1)]),
     "header with BOM and CRLF": ("\ufeffpath,label\r\na.mp4,1\r\n", [("a.mp4", 1)]),
 }
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from conftest import encode, numbered_frames
@@ -38,7 +39,7 @@ def _prepare(tool, diving, *more):
 
 def test_missing_videos_are_named_and_nothing_else_is_written(tool, diving):
     code, out, err = _prepare(tool, diving)
-    assert code == 2 and err.startswith("error: 1 files are missing, first: x.mp4; ") and "missing.csv" in err
+    assert code == 2 and err.startswith("error: missing files: 1, first x.mp4; ") and "missing.csv" in err
     assert "| test  |      2 |     1 |       1 |" in out
     assert [path.name for path in diving[2].iterdir()] == ["missing.csv"]
     assert (diving[2] / "missing.csv").read_text() == "split,path,label\ntest,x.mp4,2\n"
@@ -77,6 +78,40 @@ def test_a_family_writes_a_folder_for_each_set(tool, tmp_path, monkeypatch):
         assert {path.stem for path in lists.iterdir()} == {"train800", "val200", "train800val200", "test", "classes"}
 
 
+def test_a_family_goes_on_without_the_sets_that_are_not_there(tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vtab-1k/dtd/images").mkdir(parents=True)
+    (tmp_path / "vtab-1k/dtd/images/0.jpg").write_text("")
+    for split in ("train800val200", "test"):
+        (tmp_path / f"vtab-1k/dtd/{split}.txt").write_text("images/0.jpg 1\n")
+    code, _, err = tool("prepare_lists.py", "vtab", "--annotations", "vtab-1k")
+    assert code == 2 and "vtab/kitti: vtab-1k: holds no folder kitti" in err and "vtab/dtd" not in err
+    assert (tmp_path / "data_lists/vtab/dtd/test.csv").is_file()
+
+
+def test_a_split_that_is_wholly_absent_does_not_stop_the_others(tool, diving):
+    (diving[0] / "Diving48_V2_test.json").write_text(json.dumps([{"vid_name": "x", "label": 2}]))
+    code, out, _ = _prepare(tool, diving, "--allow-missing")
+    assert code == 0 and "test: none of its files is there, no list is written" in out
+    assert "data.root is" in out and not (diving[2] / "test.csv").exists() and (diving[2] / "train.csv").exists()
+
+
+def test_names_that_lists_can_hardly_hold(tool, tmp_path):
+    names = [" lead ing/\u2028 line.mp4", " lead ing/\x0b.mp4", 'b"q", c/,.mp4']
+    for name in names:
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).write_text("")
+    arguments = ["folder", "--videos", tmp_path / "videos", "--out", tmp_path / "lists", "--val-share", "0.1"]
+    code, _, err = tool("prepare_lists.py", *arguments)
+    assert code == 0, err
+    read = [record.path for split in ("train", "val") for record in read_list(tmp_path / f"lists/{split}.csv")]
+    assert sorted(read) == sorted(names)
+    Path(os.fsdecode(os.fsencode(tmp_path / "videos" / "c") + b"\xe9")).mkdir()
+    (next((tmp_path / "videos").glob("c*")) / "x.mp4").write_text("")
+    code, _, err = tool("prepare_lists.py", *arguments)
+    assert code == 2 and "is not UTF-8; rename the file" in err and err.count("\n") == 1
+
+
 PREPARE_ERRORS = [
     (["diving"], "DATASET 'diving': did you mean 'diving48'?"),
     (["diving48"], "--annotations DIR and --videos DIR say where the data set is"),
@@ -85,6 +120,7 @@ PREPARE_ERRORS = [
     (["diving48", "--annotations", "."], "holds no Diving48_vocab.json"),
     (["vtab", "--annotations", ".", "--out", "x"], "--out: vtab is 19 data sets; name one, e.g. vtab/cifar100"),
     (["folder", "--videos", ".", "--val-share", "1"], "--val-share: 1 is not between 0 and 1"),
+    (["diving48", "--annotations", ".", "--out", "."], "--out: . holds the annotations; name another folder"),
     (["k400", "--download", "--videos", "."], "--download: k400 is not one of torchvision's sets"),
 ]
 

@@ -10,7 +10,7 @@ whatever folder it lies. Where some are missing, missing.csv names them and noth
 from pathlib import Path
 
 from videoadapt import cli
-from videoadapt.data.annotations import ALIASES, CONVERTERS, DOWNLOADABLE, Annotations, Split, divide, locate
+from videoadapt.data.annotations import ALIASES, CONVERTERS, DOWNLOADABLE, Annotations, divide, locate
 from videoadapt.data.lists import write_csv, write_list, write_text
 from videoadapt.errors import UserError, nearest
 
@@ -41,11 +41,19 @@ def main() -> None:
         raise UserError(f"--val-share: {args.val_share:g} is not between 0 and 1")
     if args.download and (other := next((name for name in datasets if name not in DOWNLOADABLE), None)):
         raise UserError(f"--download: {other} is not one of torchvision's sets; fetch it by hand")
+    if args.out and annotations.resolve() == args.out.resolve():
+        raise UserError(f"--out: {args.out} holds the annotations; name another folder")
+    failures = []
     for dataset in datasets:
-        options = {"download": True} if args.download else {}
-        found = divide(CONVERTERS[dataset](annotations, videos, **options), args.val_share, args.seed)
         out = cli.writable_folder(str(args.out or Path("data_lists", dataset)), "--out")
-        write(out, found, locate(found, videos), args.allow_missing)
+        try:
+            options = {"download": True} if args.download else {}
+            found = divide(CONVERTERS[dataset](annotations, videos, **options), args.val_share, args.seed)
+            write(out, found, videos, args.allow_missing)
+        except UserError as error:
+            failures.append(f"{dataset}: {error}" if len(datasets) > 1 else str(error))
+    if failures:
+        raise UserError("; ".join(failures))
 
 
 def _chosen(name: str) -> list[str]:
@@ -57,32 +65,34 @@ def _chosen(name: str) -> list[str]:
     return chosen
 
 
-def write(out: Path, annotations: Annotations, splits: dict[str, Split], allow_missing: bool) -> None:
-    """The lists, the class names, and the names of what is missing; then a summary."""
-    rows = [(split, r.path, r.label) for split, part in splits.items() for r in part.missing]
-    print(
-        cli.table(
-            ["split", "listed", "found", "missing"],
-            [(name, len(s.found) + len(s.missing), len(s.found), len(s.missing)) for name, s in splits.items()],
-        )
-    )
-    print(*annotations.notes, sep="\n", end="\n" if annotations.notes else "")
-    if rows:
-        write_csv(out / "missing.csv", ("split", "path", "label"), rows)
+def write(out: Path, annotations: Annotations, videos: Path, allow_missing: bool) -> None:
+    """The lists, the class names, and the names of what is missing; and a summary."""
+    splits, notes = locate(annotations, videos)
+    rows = [
+        (name, len(part.found) + len(part.missing), len(part.found), len(part.missing)) for name, part in splits.items()
+    ]
+    print(cli.table(["split", "listed", "found", "missing"], rows))
+    missing = [(split, *record) for split, part in splits.items() for record in part.missing]
+    if missing:
+        write_csv(out / "missing.csv", ("split", "path", "label"), missing)
     else:
         (out / "missing.csv").unlink(missing_ok=True)
-    if rows and not allow_missing:
+    if missing and not allow_missing:
         raise UserError(
-            f"{len(rows)} files are missing, first: {rows[0][1]}; {out / 'missing.csv'} names them all, "
+            f"missing files: {len(missing)}, first {missing[0][1]}; {out / 'missing.csv'} names them all, "
             "--allow-missing writes lists without them"
         )
-    if empty := next((name for name, part in splits.items() if not part.found), None):
-        raise UserError(f"none of the files of split '{empty}' is there; is --videos right?")
-    for name, part in splits.items():
-        write_list(out / f"{name}.csv", part.found)
+    written = {name: part.found for name, part in splits.items() if part.found}
+    if not written:
+        raise UserError(f"not one file is listed and lies below {videos}; is --videos right?")
+    absent = [f"{name}: none of its files is there, no list is written" for name in splits.keys() - written.keys()]
+    for name, found in written.items():
+        write_list(out / f"{name}.csv", found)
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in annotations.classes))
-    written = ", ".join(f"{name}.csv" for name in splits)
-    print(f"{written} and classes.txt ({len(annotations.classes)} classes) in {out}")
+    for note in (*annotations.notes, *notes, *absent):
+        print(note)
+    lists = ", ".join(f"{name}.csv" for name in written)
+    print(f"{lists} and classes.txt ({len(annotations.classes)} classes) in {out}; data.root is {videos}")
 
 
 if __name__ == "__main__":

@@ -42,28 +42,35 @@ def read_list(path: str | Path, num_classes: int | None = None) -> list[Record]:
 
 def read_classes(path: str | Path, num_classes: int) -> list[str]:
     """One class name a line, in label order; as many as there are classes."""
-    try:
-        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the class names: {getattr(error, 'strerror', None) or error}") from None
-    names = [name.strip() for name in names if name.strip()]
+    names = read_names(path)
     if len(names) != num_classes:
         raise UserError(f"{path}: names {len(names)} classes, data.num_classes is {num_classes}")
     return names
 
 
+def read_names(path: str | Path) -> list[str]:
+    """One name a line; blank lines are passed over."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the class names: {getattr(error, 'strerror', None) or error}") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
 def _csv_rows(body: str):
-    reader = csv.reader(body.splitlines())
+    reader = csv.reader(io.StringIO(body, newline=""))
     for row in reader:
         if row:
             yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else None
 
 
 def _plain_rows(text: str):
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             match = re.fullmatch(r"\s*(.+?)(?:\s*,\s*|\s+)(-?\d+)\s*", line)
-            yield number, *(match.groups() if match else (line, None))
+            name, label = match.groups() if match else (line.strip(), None)
+            quoted = re.fullmatch(r'"(.*)"', name)
+            yield number, quoted[1].replace('""', '"') if quoted else name, label
 
 
 def _record(path: Path, number: int, name: str, label: str | None, num_classes: int | None) -> Record:
@@ -74,7 +81,7 @@ def _record(path: Path, number: int, name: str, label: str | None, num_classes: 
     if value < 0 or (num_classes is not None and value >= num_classes):
         classes = f"data.num_classes is {num_classes}" if num_classes is not None else "labels start at 0"
         raise UserError(f"{path}:{number}: label {value} of '{name}' is out of range; {classes}")
-    return Record(name.strip(), value)
+    return Record(name, value)
 
 
 def write_list(path: Path, records: Iterable[Record]) -> None:
@@ -89,4 +96,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> No
 
 
 def write_text(path: Path, text: str) -> None:
-    atomically(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+    """Whole or not at all; UserError if the file, or a name in it, cannot be written."""
+    try:
+        content = text.encode()
+        atomically(path, lambda draft: draft.write_bytes(content))
+    except UnicodeEncodeError as error:
+        name = ascii(text[max(error.start - 40, 0) : error.end])
+        raise UserError(f"{path}: the file name around {name} is not UTF-8; rename the file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None

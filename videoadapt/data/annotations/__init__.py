@@ -1,7 +1,7 @@
 """Annotation files as data sets' authors ship them, to records and class names.
 
-A converter is called as ``convert(annotations, videos)`` with the two folders and reads only the annotations; where
-the videos lie is looked up afterwards.
+A converter is called as ``convert(annotations, videos)`` with the two folders. Those of videos read the annotations
+alone, those of pictures and class folders look at both; ``locate`` then finds every file.
 """
 
 import random
@@ -16,6 +16,7 @@ from videoadapt.data.annotations.files import Files
 from videoadapt.data.annotations.lists import class_folders, existing_lists
 from videoadapt.data.annotations.videos import diving48, hmdb51, kinetics, ssv2
 from videoadapt.data.lists import Record
+from videoadapt.errors import UserError
 
 __all__ = ["ALIASES", "CONVERTERS", "DOWNLOADABLE", "Annotations", "Split", "divide", "locate"]
 
@@ -35,7 +36,11 @@ DOWNLOADABLE = frozenset(pictures.TORCHVISION)
 ALIASES = {
     "kinetics": "k400",
     "kinetics400": "k400",
+    "kinetics600": "k600",
+    "kinetics700": "k700",
     "kinetics-400": "k400",
+    "kinetics-600": "k600",
+    "kinetics-700": "k700",
     "hmdb": "hmdb51",
     "sthv2": "ssv2",
     "something-something-v2": "ssv2",
@@ -49,18 +54,30 @@ class Split(NamedTuple):
     missing: list[Record]  # paths as the annotations have them
 
 
-def locate(annotations: Annotations, videos: Path) -> dict[str, Split]:
-    """Each split's files, or that they are missing; the order of the annotations is kept."""
-    files = Files(videos, annotations.classes)
-    splits = {}
-    for name, records in annotations.splits.items():
-        splits[name] = Split([], [])
+def locate(annotations: Annotations, videos: Path) -> tuple[dict[str, Split], list[str]]:
+    """Each split's files, or that they are missing, in the order of the annotations; and notes on where they lie.
+
+    Raises UserError where one file answers to two names, or has two labels in a split.
+    """
+    names = [record.path for records in annotations.splits.values() for record in records]
+    files = Files(videos, names, annotations.classes)
+    splits = {name: Split([], []) for name in annotations.splits}
+    owners: dict[str, str] = {}
+    for split, records in annotations.splits.items():
+        labels: dict[str, int] = {}
         for record in records:
-            path = files(record.path)
-            (splits[name].missing if path is None else splits[name].found).append(
-                Record(path or record.path, record.label)
-            )
-    return splits
+            path = files.find(record.path, split)
+            if path is None:
+                splits[split].missing.append(record)
+                continue
+            if owners.setdefault(path, record.path) != record.path:
+                raise UserError(f"{owners[path]} and {record.path} are both found as {path}; name a narrower --videos")
+            if labels.setdefault(path, record.label) != record.label:
+                raise UserError(f"{record.path}: has labels {labels[path]} and {record.label} in the {split} list")
+            splits[split].found.append(Record(path, record.label))
+    outside = sum(Path(path).is_absolute() for path in owners)
+    notes = [f"{files.elsewhere} files lie in other folders than listed"] if files.elsewhere else []
+    return splits, notes + ([f"{outside} files lie outside {videos} and keep absolute paths"] if outside else [])
 
 
 def divide(annotations: Annotations, val_share: float, seed: int) -> Annotations:

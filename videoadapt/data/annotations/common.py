@@ -1,15 +1,24 @@
 """What every converter shares: its result, and reading the authors' files."""
 
 import csv
+import io
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from videoadapt.data.lists import Record
+from videoadapt.data.lists import Record, read_names
 from videoadapt.errors import UserError
 
-SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(["train", "training"], "train"),
+    **dict.fromkeys(["val", "valid", "validate", "validation"], "val"),
+    **dict.fromkeys(["test", "testing"], "test"),
+}
+
+
+_OURS = (".report.csv", "missing.csv")  # of check_videos and prepare_lists
 
 
 class Annotations(NamedTuple):
@@ -42,7 +51,7 @@ def read_json(path: Path, kind: type) -> Any:
     """Its content, a ``list`` or a ``dict``."""
     try:
         content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path}: no valid JSON ({error})") from None
     if not isinstance(content, kind):
         raise UserError(f"{path}: holds no JSON {kind.__name__}")
@@ -51,39 +60,44 @@ def read_json(path: Path, kind: type) -> Any:
 
 def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
     """Rows by the names of the header, which must hold ``required``."""
-    reader = csv.DictReader(read_text(path).splitlines())
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     if lacking := [name for name in required if name not in (reader.fieldnames or [])]:
         raise UserError(f"{path}: its header lacks {', '.join(lacking)}")
-    rows = list(reader)
-    if short := next((number for number, row in enumerate(rows, 2) if None in row.values() or None in row), None):
-        raise UserError(f"{path}:{short}: not as many fields as the header names")
+    rows = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(f"{path}:{reader.line_num}: not as many fields as the header names")
+            rows.append({key: cell.strip() for key, cell in row.items()})
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: no valid CSV ({error})") from None
     return rows
 
 
-def by_split(files: list[Path], folder: Path, expected: str) -> dict[str, Path]:
-    """Files by the split that their names tell; UserError if none does, or two tell the same."""
-    found: dict[str, Path] = {}
-    for path in sorted(files):
+def by_split(files: Iterable[Path], folder: Path, expected: str) -> tuple[dict[str, Path], list[Path]]:
+    """Files by the split that their names tell, and those whose names tell none; UserError if two tell the same."""
+    found, rest = {}, []
+    for path in sorted(path for path in files if not path.name.startswith(".") and not path.name.endswith(_OURS)):
         words = re.split(r"[^a-z]+", path.stem.lower())
         split = next((SPLITS[word] for word in words if word in SPLITS), None)
         number = re.search(r"split_?(\d+)", path.stem.lower())
-        if split is None:
-            continue
-        key = f"{split}_split{number[1]}" if number else split
+        key = f"{split}_split{number[1]}" if split and number else split
         if key in found:
             raise UserError(f"{folder}: both {found[key].name} and {path.name} look like the {key} list; keep one")
-        found[key] = path
+        if key is None:
+            rest.append(path)
+        else:
+            found[key] = path
     if not found:
         raise UserError(f"{folder}: holds no {expected}")
-    return found
+    return found, rest
 
 
-def number_classes(names: set[str], folder: Path) -> list[str]:
-    """The order of a class list beside the annotations if there is one, else the alphabet."""
-    maps = [*sorted(folder.glob("classes.txt")), *sorted(folder.glob("*label_map*.txt"))]
-    if not maps:
-        return sorted(names)
-    order = [line.strip() for line in read_text(maps[0]).splitlines() if line.strip()]
-    if unknown := sorted(names - set(order)):
-        raise UserError(f"{maps[0]}: lacks the class '{unknown[0]}'")
-    return order
+def class_list(folder: Path) -> list[str] | None:
+    """The names in a file ``classes.txt`` or ``*label_map*.txt`` beside the annotations, in label order."""
+    maps = [
+        *folder.glob("classes.txt"),
+        *sorted(folder.glob("label_map*.txt")),
+        *sorted(folder.glob("*_label_map.txt")),
+    ]
+    return read_names(maps[0]) if maps else None

@@ -1,8 +1,8 @@
 """Where a data set's files lie on this machine, whatever folders they were unpacked into."""
 
 import os
-from collections import defaultdict
-from functools import cached_property
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from videoadapt.data.decode.picture import SUFFIXES as PICTURES
@@ -12,45 +12,72 @@ VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".flv", ".wmv", ".mpg
 MEDIA = VIDEOS | PICTURES
 
 
-class Files:
-    """The videos and pictures below ``root``, found by name.
+def walk(root: Path) -> Iterator[Path]:
+    """The files below ``root``, links followed, each folder once, without hidden ones; sorted in every folder."""
+    seen = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
-    ``Files(root)(name)`` is the path below ``root`` of a listed name, or None: the name itself if it is there, else a
-    file of the same stem (any suffix, any folder) that shares most of the name's last folders. A folder of another
-    class is never taken: ``folders`` are the names that classes have.
+
+class Files:
+    """The videos and pictures below ``root``, found by the names that annotations give them.
+
+    A file answers to a name if its path ends with it: folders may stand before, spaces and underscores in folders
+    are alike, and a video may have another suffix. If none does, one of the same stem in other folders answers,
+    provided that neither the annotations nor the disk have a second of that stem and that its folder is not another
+    class's; ``elsewhere`` counts these.
     """
 
-    def __init__(self, root: Path, folders: list[str]) -> None:
-        if not root.is_dir():
-            raise UserError(f"--videos: {root} is no folder")
-        self.root, self.folders = root, {_plain(name) for name in folders}
+    def __init__(self, root: Path, names: Iterable[str], classes: Iterable[str]) -> None:
+        self.root, self.elsewhere = root, 0
+        self._classes = {_plain(name) for name in classes}
+        self._listed = Counter(_stem(PurePosixPath(name)) for name in {_posix(name) for name in names})
+        self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for path in walk(root):
+            if path.suffix.lower() in MEDIA:
+                self._by_stem[_stem(path)].append(PurePosixPath(path.relative_to(root).as_posix()))
 
-    def __call__(self, name: str) -> str | None:
-        if (self.root / name).is_file():
-            return name
-        wanted = PurePosixPath(name.replace("\\", "/"))
-        ranked = sorted((-_shared(wanted, path), _secondary(path), path) for path in self._candidates(wanted))
-        if len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
-            raise UserError(
-                f"{name}: may be {ranked[0][2]} or {ranked[1][2]} below {self.root}; name a narrower --videos"
-            )
-        return ranked[0][2] if ranked else None
+    def find(self, name: str, split: str) -> str | None:
+        """The path below ``root`` (absolute if it lies elsewhere) of a listed name, or None."""
+        wanted = PurePosixPath(_posix(name))
+        if wanted.is_absolute() and Path(wanted).is_file() and not Path(wanted).is_relative_to(self.root.absolute()):
+            return str(wanted)
+        same = [path for path in self._by_stem.get(_stem(wanted), []) if _same_kind(wanted, path)]
+        if strong := [path for path in same if _ends_with(path, wanted) or _is_replacement(path)]:
+            return str(self._best(wanted, strong, split))
+        others = self._classes - {_plain(wanted.parent.name)}
+        if self._listed[_stem(wanted)] > 1 or not same or _plain(same[0].parent.name) in others:
+            return None
+        found = self._best(wanted, same, split)
+        self.elsewhere += 1
+        return str(found)
 
-    def _candidates(self, wanted: PurePosixPath) -> list[str]:
-        """Files of the same stem that lie in no other class's folder."""
-        others = self.folders - {_plain(wanted.parent.name)} if _plain(wanted.parent.name) in self.folders else set()
-        paths = self._by_stem.get(_stem(wanted), [])
-        return [path for path in paths if _plain(PurePosixPath(path).parent.name) not in others]
+    def _best(self, wanted: PurePosixPath, paths: list[PurePosixPath], split: str) -> PurePosixPath:
+        """Kinetics' replacements of broken clips, then the same suffix, then a folder named like the split."""
 
-    @cached_property
-    def _by_stem(self) -> dict[str, list[str]]:
-        found = defaultdict(list)
-        for folder, _, names in os.walk(self.root, followlinks=True):
-            below = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            for name in names:
-                if PurePosixPath(name).suffix.lower() in MEDIA:
-                    found[_stem(PurePosixPath(name))].append((below / name).as_posix())
-        return found
+        def rank(path: PurePosixPath) -> tuple[bool, bool, bool]:
+            return not _is_replacement(path), path.suffix.lower() != wanted.suffix.lower(), split not in path.parts
+
+        first, *rest = sorted(paths, key=lambda path: (rank(path), path))
+        for other in rest:
+            if rank(other) == rank(first) and not (self.root / first).samefile(self.root / other):
+                raise UserError(f"{wanted}: may be {first} or {other} below {self.root}; name a narrower --videos")
+        return first
+
+
+def _is_replacement(path: PurePosixPath) -> bool:
+    """Kinetics ships whole copies of broken clips in a folder of this name."""
+    return any(part.startswith("replacement_for_corrupted") for part in path.parts)
+
+
+def _posix(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def _stem(path: PurePosixPath) -> str:
@@ -58,20 +85,16 @@ def _stem(path: PurePosixPath) -> str:
 
 
 def _plain(folder: str) -> str:
-    """Class folders are written with spaces or with underscores."""
     return folder.replace(" ", "_").lower()
 
 
-def _shared(wanted: PurePosixPath, path: str) -> int:
-    pairs = zip(reversed(wanted.parent.parts), reversed(PurePosixPath(path).parent.parts), strict=False)
-    count = 0
-    for one, other in pairs:
-        if _plain(one) != _plain(other):
-            break
-        count += 1
-    return count
+def _same_kind(wanted: PurePosixPath, path: PurePosixPath) -> bool:
+    """A picture is never taken for a video, nor a picture of another format (a mask, a thumbnail) for a picture."""
+    if wanted.suffix.lower() in PICTURES:
+        return path.suffix.lower() == wanted.suffix.lower()
+    return path.suffix.lower() in VIDEOS
 
 
-def _secondary(path: str) -> bool:
-    """Kinetics ships whole copies of broken clips in a folder of replacements: those come first."""
-    return "replacement" not in path
+def _ends_with(path: PurePosixPath, wanted: PurePosixPath) -> bool:
+    folders = [_plain(part) for part in wanted.parent.parts]
+    return not folders or [_plain(part) for part in path.parent.parts][-len(folders) :] == folders

@@ -3,66 +3,70 @@
 import re
 from pathlib import Path
 
-from videoadapt.data.annotations.common import SPLITS, Annotations, by_split, find_file, read_text
-from videoadapt.data.annotations.files import MEDIA
+from videoadapt.data.annotations.common import SPLITS, Annotations, by_split, class_list
+from videoadapt.data.annotations.files import MEDIA, walk
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
 
 
 def class_folders(_folder: Path, videos: Path) -> Annotations:
     """``{train,val,test}/class/file`` or ``class/file``: the latter is one split, still to be divided."""
-    tops = sorted(path for path in videos.iterdir() if path.is_dir() and not path.name.startswith("."))
-    parts = {SPLITS[path.name.lower()]: path for path in tops if path.name.lower() in SPLITS} or {"all": videos}
-    found = {split: _classes_of(part) for split, part in parts.items()}
-    classes = sorted({name for files in found.values() for name in files})
+    files = [path.relative_to(videos) for path in walk(videos) if path.suffix.lower() in MEDIA]
+    tops = {path.parts[0] for path in files if len(path.parts) > 1}
+    parts = {top: SPLITS[top.lower()] for top in sorted(tops) if top.lower() in SPLITS}
+    if parts and (other := next(iter(sorted(tops - set(parts))), None)):
+        raise UserError(f"{videos}: '{next(iter(parts))}' looks like a split, '{other}' like a class; move one away")
+    if len(set(parts.values())) < len(parts):
+        raise UserError(f"{videos}: {', '.join(parts)} are not different splits; keep one of each")
+    depth = 1 if parts else 0
+    files = [path for path in files if len(path.parts) > depth + 1]
+    classes = sorted({path.parts[depth] for path in files})
     if not classes:
         raise UserError(f"{videos}: holds no folders of videos or pictures, one for each class")
-    splits = {
-        split: [
-            Record(path.relative_to(videos).as_posix(), classes.index(n))
-            for n, paths in files.items()
-            for path in paths
-        ]
-        for split, files in found.items()
-    }
+    number = {name: label for label, name in enumerate(classes)}
+    splits: dict[str, list[Record]] = {}
+    for path in files:
+        split = parts[path.parts[0]] if parts else "all"
+        splits.setdefault(split, []).append(Record(path.as_posix(), number[path.parts[depth]]))
     return Annotations(splits, classes)
-
-
-def _classes_of(part: Path) -> dict[str, list[Path]]:
-    folders = sorted(path for path in part.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files = {
-        folder.name: sorted(path for path in folder.rglob("*") if path.suffix.lower() in MEDIA) for folder in folders
-    }
-    return {name: paths for name, paths in files.items() if paths}
 
 
 def existing_lists(folder: Path, _videos: Path) -> Annotations:
     """The ``*.txt`` and ``*.csv`` lists of mmaction2, SlowFast, VideoMAE or AIM; their names tell the split.
 
-    A column with the number of frames is passed over. Class names come from a ``label_map*.txt`` or ``classes.txt``
-    beside them, or from the videos' folders where those agree with the labels.
+    A middle column of numbers (of frames) is passed over. Class names come from a ``classes.txt`` or
+    ``label_map*.txt`` beside them, or from the videos' folders where those agree with the labels.
     """
-    names = [path for path in folder.iterdir() if path.suffix in {".txt", ".csv"} and "rawframes" not in path.name]
-    files = by_split(names, folder, "list whose name tells its split, e.g. train.csv or val_list_videos.txt")
-    splits = {split: _records(path) for split, path in files.items()}
-    return Annotations(splits, _class_names(folder, [record for records in splits.values() for record in records]))
+    names = [path for path in folder.iterdir() if path.suffix.lower() in {".txt", ".csv"}]
+    names = [path for path in names if "rawframes" not in path.name and not _is_class_list(path)]
+    files, rest = by_split(names, folder, "list of videos whose name tells its split, e.g. train.csv or val_list.txt")
+    notes, splits = [f"{path.name}: its name tells no split, it is not read" for path in rest], {}
+    for split, path in files.items():
+        splits[split] = read_list(path)
+        if uncounted := _without_counts(splits[split]):
+            splits[split] = uncounted
+            notes.append(f"{path.name}: the numbers between path and label are passed over")
+    records = [record for records in splits.values() for record in records]
+    return Annotations(splits, _class_names(folder, records), tuple(notes))
 
 
-def _records(path: Path) -> list[Record]:
-    records = read_list(path)
+def _is_class_list(path: Path) -> bool:
+    return path.name == "classes.txt" or "label_map" in path.name
+
+
+def _without_counts(records: list[Record]) -> list[Record] | None:
+    """The records, if every path ends with a number of its own column."""
     counted = [re.fullmatch(r"(.+?)[\s,]+\d+", record.path) for record in records]
-    if all(counted) and not any(Path(record.path).suffix.lower() in MEDIA for record in records):
-        records = [Record(match[1], record.label) for match, record in zip(counted, records, strict=True)]
-    return records
+    if not all(counted) or any(Path(record.path).suffix.lower() in MEDIA for record in records):
+        return None
+    return [Record(match[1], record.label) for match, record in zip(counted, records, strict=True)]
 
 
 def _class_names(folder: Path, records: list[Record]) -> list[str]:
     count = max(record.label for record in records) + 1
-    maps = [find_file(folder, "classes.txt", optional=True), *sorted(folder.glob("*label_map*.txt"))]
-    for path in filter(None, maps):
-        names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if names := class_list(folder):
         if len(names) < count:
-            raise UserError(f"{path}: names {len(names)} classes, the lists hold label {count - 1}")
+            raise UserError(f"{folder}: its list names {len(names)} classes, the lists hold label {count - 1}")
         return names
     parents: list[set[str]] = [set() for _ in range(count)]
     for record in records:

@@ -33,6 +33,7 @@ TORCHVISION: dict[str, tuple[type, dict[str, dict[str, Any]]]] = {
     "caltech101": (datasets.Caltech101, {"all": {}}),
     "sun397": (datasets.SUN397, {"all": {}}),
 }
+_BY_HAND = {"cars"}  # its authors' server is gone
 
 # VTAB-1k: the folder of each set, and its other names.
 VTAB = {
@@ -69,19 +70,20 @@ def torchvision_set(name: str, folder: Path, videos: Path, *, download: bool = F
     """A set of ``TORCHVISION`` that lies in ``folder`` as torchvision unpacks it.
 
     Sets without picture files of their own (CIFAR, MNIST, SVHN, PCAM, Caltech) are written as PNG to
-    ``videos/pictures/``.
+    ``videos/pictures/<name>/<split>/``.
     """
     kind, splits = TORCHVISION[name]
     found, classes = {}, []
     for split, options in splits.items():
         try:
             data = kind(str(folder), download=download, **options)
-        except (RuntimeError, OSError, ModuleNotFoundError) as error:
+            pairs = _files(data) or _written(data, videos / "pictures" / name / split)
+        except Exception as error:  # each set has its own ways to fail
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            remedy = "fetch it by hand" if download else "--download fetches it"
+            remedy = "unpack it there by hand" if download or name in _BY_HAND else "--download fetches it"
             raise UserError(f"{name}: torchvision cannot read it in {folder} ({reason}); {remedy}") from None
-        pairs = _files(data) or _written(data, videos / "pictures" / split)
-        found[split] = [Record(_below(Path(path), videos), int(label)) for path, label in pairs]
+        records = [Record(_below(Path(path), videos), int(label)) for path, label in pairs]
+        found[split] = sorted(records) if split == "all" else records
         classes = max(classes, list(getattr(data, "classes", getattr(data, "categories", []))), key=len)
     count = max(record.label for records in found.values() for record in records) + 1
     return Annotations(found, classes if len(classes) >= count else [str(label) for label in range(count)])
@@ -102,8 +104,7 @@ def _written(data: Any, folder: Path) -> list[tuple[Path, int]]:
     for number in tqdm(range(len(data)), desc=f"writing {folder}", disable=None):
         path = folder / f"{number:06d}.png"
         image, label = data[number]
-        if not path.is_file():
-            image.save(path)
+        image.save(path)
         pairs.append((path, label))
     return pairs
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from videoadapt.data.annotations.common import (
     Annotations,
     by_split,
+    class_list,
     find_file,
-    number_classes,
     read_csv,
     read_json,
     read_text,
 )
+from videoadapt.data.annotations.files import walk
 from videoadapt.data.lists import Record
 from videoadapt.errors import UserError
 
@@ -22,8 +23,11 @@ def diving48(folder: Path, _videos: Path) -> Annotations:
 
     The clips are trimmed already: start and end frames are not used.
     """
-    vocabulary = read_json(find_file(folder, "Diving48_vocab.json"), list)
-    classes = [word if isinstance(word, str) else "+".join(word) for word in vocabulary]
+    path = find_file(folder, "Diving48_vocab.json")
+    vocabulary = read_json(path, list)
+    if not all(isinstance(word, str | list) for word in vocabulary):
+        raise UserError(f"{path}: is no list of classes")
+    classes = [word if isinstance(word, str) else "+".join(map(str, word)) for word in vocabulary]
     splits = {}
     for split in ("train", "test"):
         path = find_file(folder, f"Diving48_V2_{split}.json")
@@ -32,10 +36,9 @@ def diving48(folder: Path, _videos: Path) -> Annotations:
 
 
 def _diving(path: Path, entry: dict, num_classes: int) -> Record:
-    try:
-        record = Record(f"{entry['vid_name']}.mp4", int(entry["label"]))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: no vid_name and label in {entry}") from None
+    if not isinstance(entry, dict) or not isinstance(entry.get("label"), int) or "vid_name" not in entry:
+        raise UserError(f"{path}: no vid_name and label in {entry}")
+    record = Record(f"{entry['vid_name']}.mp4", entry["label"])
     if not 0 <= record.label < num_classes:
         raise UserError(f"{path}: label {record.label} of {record.path} is not in the vocabulary of {num_classes}")
     return record
@@ -43,11 +46,14 @@ def _diving(path: Path, entry: dict, num_classes: int) -> Record:
 
 def hmdb51(folder: Path, _videos: Path) -> Annotations:
     """The 153 files ``{class}_test_split{1,2,3}.txt``: each line a clip and 1 (train), 2 (test) or 0 (unused)."""
-    files = [path for path in folder.rglob("*_test_split[123].txt") if not path.name.startswith(".")]
+    files = [path for path in walk(folder) if re.fullmatch(r".+_test_split[123]\.txt", path.name)]
     classes = sorted({path.name[: -len("_test_split1.txt")] for path in files})
     if not classes:
         raise UserError(f"{folder}: holds no <class>_test_split<1, 2 or 3>.txt")
     by_name = {path.name: path for path in files}
+    if len(by_name) < len(files):
+        twice = next(path for path in files if by_name[path.name] != path)
+        raise UserError(f"{folder}: both {twice} and {by_name[twice.name]} are there; keep one")
     splits: dict[str, list[Record]] = defaultdict(list)
     for number in (1, 2, 3):
         for label, name in enumerate(classes):
@@ -78,13 +84,20 @@ def kinetics(folder: Path, _videos: Path) -> Annotations:
     ``{youtube_id}_{start:06d}_{end:06d}``, below a folder of their class (spaces or underscores) or not.
     """
     rows, notes = {}, []
-    for split, path in by_split(list(folder.glob("*.csv")), folder, "train.csv, val.csv or test.csv").items():
+    files, _ = by_split(folder.glob("*.csv"), folder, "train.csv, val.csv or test.csv")
+    for split, path in files.items():
         read = read_csv(path, "youtube_id", "time_start", "time_end")
-        if read and "label" not in read[0]:
+        labelled = [bool(row.get("label")) for row in read]
+        if not any(labelled):
             notes.append(f"{split}: {path.name} has no labels, no list is written")
+        elif not all(labelled):
+            raise UserError(f"{path}: {read[labelled.index(False)]['youtube_id']} has no label")
         else:
             rows[split] = (path, read)
-    classes = number_classes({row["label"] for _, read in rows.values() for row in read}, folder)
+    names = {row["label"] for _, read in rows.values() for row in read}
+    classes = class_list(folder) or sorted(names)
+    if unknown := sorted(names - set(classes)):
+        raise UserError(f"{folder}: the list of classes lacks '{unknown[0]}'")
     number = {name: label for label, name in enumerate(classes)}
     splits = {
         split: [Record(f"{row['label']}/{_clip(path, row)}.mp4", number[row["label"]]) for row in read]
@@ -118,8 +131,7 @@ def ssv2(folder: Path, _videos: Path) -> Annotations:
         path = _ssv2_file(folder, kind)
         splits[split] = _ssv2_records(path, [_ssv2_pair(path, entry) for entry in read_json(path, list)], numbers)
     if answers := find_file(folder, "test-answers.csv", "labels/test-answers.csv", optional=True):
-        pairs = [tuple(line.split(";", 1)) for line in read_text(answers).splitlines() if ";" in line]
-        splits["test"] = _ssv2_records(answers, pairs, numbers)
+        splits["test"] = _ssv2_records(answers, _ssv2_answers(answers), numbers)
     else:
         notes.append("test: there is no test-answers.csv, no list is written")
     return Annotations(splits, classes, tuple(notes))
@@ -127,9 +139,24 @@ def ssv2(folder: Path, _videos: Path) -> Annotations:
 
 def _ssv2_pair(path: Path, entry: dict) -> tuple[str, str]:
     try:
-        return entry["id"], re.sub(r"[\[\]]", "", entry["template"])
+        return entry["id"], _without_brackets(entry["template"])
     except (KeyError, TypeError):
         raise UserError(f"{path}: no id and template in {entry}") from None
+
+
+def _ssv2_answers(path: Path) -> list[tuple[str, str]]:
+    pairs = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            video, separator, label = line.strip().partition(";")
+            if not separator:
+                raise UserError(f"{path}:{number}: '{line.strip()}' is not 'id;label'")
+            pairs.append((video, _without_brackets(label)))
+    return pairs
+
+
+def _without_brackets(template: str) -> str:
+    return re.sub(r"[\[\]]", "", template)
 
 
 def _ssv2_file(folder: Path, kind: str) -> Path:
