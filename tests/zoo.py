@@ -93,6 +93,31 @@ def _cut(path: Path) -> Path:
     return _remuxed(path.with_suffix(".mp4"), shift, first=20)
 
 
+def _copied_from_avi(path: Path) -> Path:
+    """MPEG-4 with B-frames moved into an MP4: AVI had no display times, so now they are wrong."""
+    source = encode(path.with_suffix(".avi"), numbered_frames(COUNT), "mpeg4", b_frames=2, qscale="2")
+    with av.open(str(source)) as old, av.open(str(path.with_suffix(".mp4")), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.size:
+                packet.pts, packet.stream = packet.dts, copy
+                new.mux(packet)
+    return path.with_suffix(".mp4")
+
+
+def _cut_open_gop(path: Path) -> Path:
+    """A transport stream that begins at a key frame whose leading frames refer to what was cut away."""
+    options = {"x265-params": "log-level=none:open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3"}
+    source = encode(path.with_suffix(".mp4"), numbered_frames(COUNT), "libx265", b_frames=3, **options)
+    with av.open(str(source)) as old, av.open(str(path.with_suffix(".ts")), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(old.streams.video[0]) if packet.size]
+        for packet in packets[[n for n, packet in enumerate(packets) if packet.is_keyframe][2] :]:
+            packet.stream = copy
+            new.mux(packet)
+    return path.with_suffix(".ts")
+
+
 def _late(path: Path) -> Path:
     def shift(packet):
         packet.pts, packet.dts = packet.pts + 10**5, packet.dts + 10**5
@@ -150,6 +175,15 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], range]] = {
     "vp8 webm": (_codec("libvpx", ".webm", **{"cpu-used": "8", "deadline": "realtime", "b": "1M"}), range(COUNT)),
     "mpeg4 avi": (_codec("mpeg4", ".avi", qscale="2"), range(COUNT)),
     "mpeg4 B-frames avi": (_codec("mpeg4", ".avi", b_frames=2, qscale="2"), range(COUNT)),
+    "mpeg4 B-frames mp4": (_codec("mpeg4", ".mp4", b_frames=2, qscale="2"), range(COUNT)),
+    "mpeg4 B-frames mkv": (_codec("mpeg4", ".mkv", b_frames=2, qscale="2"), range(COUNT)),
+    "mpeg4 copied from avi": (_copied_from_avi, range(COUNT)),
+    "mpeg2 B-frames mkv": (_codec("mpeg2video", ".mkv", b_frames=2, qscale="2"), range(COUNT)),
+    "mpeg2 stream": (_codec("mpeg2video", ".m2v", b_frames=2, qscale="2"), range(COUNT)),
+    "h264 stream": (_h264(".h264", b_frames=2), range(COUNT)),
+    "hevc stream": (_codec("libx265", ".hevc", **{"x265-params": "log-level=none"}), range(COUNT)),
+    "mjpeg stream": (_codec("mjpeg", ".mjpeg", pix_fmt="yuvj420p", qscale="2"), range(COUNT)),
+    "hevc open GOP, cut": (_cut_open_gop, range(24, COUNT)),
     "mpeg2 mpg": (_codec("mpeg2video", ".mpg", b_frames=2, qscale="2"), range(COUNT)),
     "mjpeg avi": (_codec("mjpeg", ".avi", pix_fmt="yuvj420p", qscale="2"), range(COUNT)),
     "wmv": (_codec("wmv2", ".wmv", qscale="2"), range(COUNT)),

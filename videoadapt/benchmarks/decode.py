@@ -12,13 +12,12 @@ import torch
 from videoadapt.benchmarks.timing import interleaved
 from videoadapt.data.cache import VideoCache
 from videoadapt.data.datasets import TestVideos
-from videoadapt.data.decode import Backend, open_video, require_backend
+from videoadapt.data.decode import Backend, is_available, open_video
 from videoadapt.data.lists import Record
 from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform
 from videoadapt.data.views import Views
-from videoadapt.errors import UserError
 
 Frames = Callable[[], np.ndarray]
 
@@ -53,7 +52,7 @@ def backend_rows(path: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]
         "PyAV, one forward pass": partial(_forward_pass, path, indices),
     }
     for backend, alone in (("decord", _decord), ("torchcodec", _torchcodec)):
-        if _loads(backend):
+        if is_available(backend):
             sides[f"{backend} alone"] = partial(alone, path, indices)
             sides[f"data.decoder={backend}"] = partial(_through_us, path, backend, indices)
     return _rows(path, ours, sides, rounds)
@@ -144,11 +143,3 @@ def _views_apart(path: Path, indices: Callable, transform: TestTransform, views:
         frames, rows, _ = reader.clips(path.name, lambda count, clip=clip: indices(count)[clip : clip + 1])
         found.append(transform(frames)[crop][rows[0]])
     return torch.stack(found)
-
-
-def _loads(backend: Backend) -> bool:
-    try:
-        require_backend(backend)
-    except UserError:
-        return False
-    return True

@@ -68,7 +68,8 @@ class ClipVideo(Video):
 
     def __init__(self, path: str, num_frames: int | None, backend: Backend, time_limit: float | None) -> None:
         self._video, self._path, self._num_frames = open_video(path, backend, time_limit), Path(path), num_frames
-        self._rate = Fraction(self._video.fps or 1).limit_denominator(1001)
+        rate = Fraction(self._video.fps or 1)
+        self._rate = rate.limit_denominator(1001) or rate
 
     @property
     def name(self) -> str:

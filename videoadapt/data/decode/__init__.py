@@ -17,7 +17,7 @@ from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.data.decode.torchcodec import TorchcodecVideo
 from videoadapt.errors import UserError
 
-__all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "open_video", "require_backend"]
+__all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "is_available", "open_video", "require_backend"]
 
 Backend = Literal["pyav", "decord", "torchcodec"]
 BACKENDS = {"pyav": PyavVideo, "decord": DecordVideo, "torchcodec": TorchcodecVideo}
@@ -41,13 +41,17 @@ def open_video(
     whatever the backend. Open it where it is used: a handle does not survive a fork.
 
     Args:
-        time_limit: seconds that a decoder may take for the file; PyAV and torchcodec look at it between frames.
+        time_limit: seconds that a decoder may take to open the file, and for each call; PyAV looks at it between
+            packets, torchcodec between calls, decord's process is ended.
 
     Raises VideoReadError for whatever no decoder can read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise VideoReadError(f"{path}: {'not a file' if path.exists() else 'no such video'}")
+    try:
+        if not path.is_file():
+            raise VideoReadError(f"{path}: {'not a file' if path.exists() else 'no such video'}")
+    except OSError as error:
+        raise VideoReadError(f"{path}: cannot be looked up ({error.strerror})") from None
     if path.suffix.lower() in picture.SUFFIXES:
         return Picture(path)
     if backend not in BACKENDS:
@@ -59,8 +63,8 @@ class Video:
     """A video behind the decoder that can read it."""
 
     def __init__(self, path: Path, backend: Backend, time_limit: float | None) -> None:
-        self.path, self._limit = path, time_limit
-        self._left = [name for name in _CHAINS[backend] if name == backend or _loads(name)]
+        self.path, self._deadline = path, Deadline(path, time_limit)
+        self._left = [name for name in _CHAINS[backend] if name == backend or is_available(name)]
         self._errors: dict[str, VideoReadError] = {}
         self._reader = self._open_next()
 
@@ -79,28 +83,30 @@ class Video:
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
         while True:
+            self._deadline.restart()
             try:
                 return self._reader.frames(indices)
             except VideoReadError as error:
                 if self.backend == "pyav":  # it opened the file and found it damaged: others would not notice
                     raise
                 self._errors[self.backend] = error
-                following = self._open_next()
-                if following.num_frames != self.num_frames:  # the indices were drawn for another count
-                    raise self._errors.get("pyav", error) from None
+                count = self.num_frames
                 self._reader.__exit__(None, None, None)
-                self._reader = following
+                self._reader = self._open_next()
+                if self.num_frames != count:  # the indices were drawn for another count
+                    raise
 
     def _open_next(self) -> Reader:
         while self._left:
             name = self._left.pop(0)
+            self._deadline.restart()
             try:
-                reader = BACKENDS[name](self.path, Deadline(self.path, self._limit))
+                reader = BACKENDS[name](self.path, self._deadline)
             except VideoReadError as error:
                 self._errors[name] = error
                 continue
             if self._errors:
-                log.warning("%s; read with %s", next(reversed(self._errors.values())), name)
+                _tell(f"{next(reversed(self._errors.values()))}; read with {name}")
             return reader
         raise self._errors["pyav"] from None
 
@@ -117,9 +123,16 @@ def require_backend(backend: Backend) -> None:
 
 
 @cache
-def _loads(backend: Backend) -> bool:
+def is_available(backend: Backend) -> bool:
+    """Whether it can be loaded here."""
     try:
         require_backend(backend)
     except UserError:
         return False
     return True
+
+
+@cache
+def _tell(message: str) -> None:
+    """Once in the life of a process, though the file is read in every epoch."""
+    log.warning(message)

@@ -26,11 +26,14 @@ class Reader(Protocol):
 
 
 class Deadline:
-    """The time left for one decoder to read one file; ``seconds=None`` is no limit."""
+    """The time left for one decoder to open a file, or for one call; ``seconds=None`` is no limit."""
 
     def __init__(self, path: Path, seconds: float | None) -> None:
         self.path, self.seconds = path, seconds
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self._end = None if self.seconds is None else time.monotonic() + self.seconds
 
     def left(self) -> float | None:
         """Seconds; VideoReadError if there are none."""

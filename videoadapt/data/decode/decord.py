@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from threading import Timer
+from threading import Lock
 
 import numpy as np
 
@@ -19,11 +20,11 @@ from videoadapt.errors import UserError
 
 
 class DecordVideo:
-    """decord hangs for ever on some trimmed files, miscounts others (AVI with B-frames, transport streams), and
-    damaged ones can take the process with them.
+    """decord hangs for ever on some trimmed files, misreads others (open GOPs, AVI with B-frames, transport streams),
+    and damaged ones can take the process with them.
 
-    So it only gets MP4, Matroska, WebM and AVI files that are plain for PyAV and on whose length it agrees with the
-    container's packets; and it works in a process of its own, which is ended when it takes too long.
+    So it only gets files that are plain for PyAV and on whose length it agrees with the container's packets; and it
+    works in a process of its own, which ends when it takes too long.
     """
 
     backend = "decord"
@@ -32,9 +33,9 @@ class DecordVideo:
         self.path, self._deadline, self._key = path, deadline or Deadline(path, None), next(_keys)
         with PyavVideo(path, self._deadline) as index:
             self.fps, self.num_frames = index.fps, index.num_frames
-            if not index.is_plain():
-                raise VideoReadError(f"{path}: decord would misread its {index.num_frames} frames")
-        length = self._ask(open=self._key, path=str(path))["length"]
+            plain = index.is_plain()
+        self._process = _process()
+        length = self._ask(open=self._key, path=str(path.absolute()))["length"] if plain else None
         if length != self.num_frames:
             self.__exit__()
             raise VideoReadError(f"{path}: decord would misread its {self.num_frames} frames")
@@ -45,65 +46,79 @@ class DecordVideo:
 
     def _ask(self, **request) -> dict:
         try:
-            return _process().ask(self._deadline.left(), request)
-        except ValueError as error:
+            return self._process.ask({**request, "seconds": self._deadline.left()})
+        except _ProcessError as error:
             raise VideoReadError(f"{self.path}: decord cannot read it ({error})") from None
 
     def __enter__(self) -> "DecordVideo":
         return self
 
     def __exit__(self, *_) -> None:
-        with suppress(ValueError):
-            _process().ask(self._deadline.seconds, {"close": self._key})
+        if self._process.is_usable():
+            with suppress(_ProcessError):
+                self._process.ask({"close": self._key, "seconds": self._deadline.seconds})
+
+
+class _ProcessError(Exception):
+    """decord's own error, its crash, or its taking too long."""
 
 
 class _Process:
-    """A running ``decord_process``; one for each process that reads, ended with it."""
+    """A running ``decord_process``; one for each process that reads, ended with it. Threads take turns."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
+        self.owner, self._lock = os.getpid(), Lock()
         command = [sys.executable, decord_process.__file__]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, **pipes)
 
-    def ask(self, seconds: float | None, request: dict) -> dict:
-        """The answer; ValueError if it is an error, comes late, or the process dies of it."""
-        timer = Timer(seconds, self._process.kill) if seconds is not None else None
-        if timer:
-            timer.start()
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-            answer = json.loads(self._process.stdout.readline())
-            if "shape" in answer:
-                pixels = bytearray(int(np.prod(answer["shape"])))
-                self._process.stdout.readinto(pixels)
-                answer["frames"] = np.frombuffer(pixels, np.uint8).reshape(answer["shape"])
-        except (OSError, ValueError):
-            late = timer is not None and not timer.is_alive()
-            raise ValueError(f"it took longer than {seconds:g} s" if late else "it crashed") from None
-        finally:
-            if timer:
-                timer.cancel()
+    def ask(self, request: dict) -> dict:
+        """The answer to a request of ``decord_process``, with ``frames`` where it has a shape."""
+        with self._lock:
+            try:
+                answer = self._exchange(request)
+            except (OSError, ValueError):
+                raise _ProcessError(self._end(request)) from None
+            except BaseException:  # an interrupt: what is left of the answer must not be taken for the next
+                self._process.kill()
+                raise
         if "error" in answer:
-            raise ValueError(answer["error"])
+            raise _ProcessError(answer["error"])
         return answer
 
-    @property
-    def usable(self) -> bool:
+    def _exchange(self, request: dict) -> dict:
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        if "shape" in answer:
+            pixels = bytearray(int(np.prod(answer["shape"])))
+            if self._process.stdout.readinto(pixels) != len(pixels):
+                raise ValueError("the frames are cut short")
+            answer["frames"] = np.frombuffer(pixels, np.uint8).reshape(answer["shape"])
+        return answer
+
+    def _end(self, request: dict) -> str:
+        """Why there is no answer."""
+        self._process.kill()
+        late = self._process.wait() == -signal.SIGALRM
+        return f"it took longer than {request['seconds']:.3g} s" if late else "it crashed"
+
+    def is_usable(self) -> bool:
         return self.owner == os.getpid() and self._process.poll() is None
 
 
 _keys = count()
+_lock = Lock()
 _running: _Process | None = None
 
 
 def _process() -> _Process:
     """This process's own, started when first needed and again after a crash."""
     global _running
-    if _running is None or not _running.usable:
-        _running = _Process()
-    return _running
+    with _lock:
+        if _running is None or not _running.is_usable():
+            _running = _Process()
+        return _running
 
 
 def require() -> None:

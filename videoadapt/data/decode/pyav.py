@@ -1,5 +1,6 @@
 """PyAV with an index of its own: one pass over the packets finds every frame without decoding any."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
@@ -13,9 +14,11 @@ from av.stream import Disposition
 
 from videoadapt.data.decode.common import Deadline, VideoReadError, checked, reason
 
-_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}  # FFmpeg's names; in others a seek lands anywhere
-_SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}  # decoders that leave out one frame and no other
+# FFmpeg's names of formats. In raw streams times are made up, and a seek leads anywhere.
+_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
+_RAW = {"h264", "hevc", "vvc", "obu", "mjpeg", "m4v", "mpegvideo", "h261", "h263", "vc1", "dirac", "cavsvideo"}
 _IDR_UNITS = {"h264": "5", "hevc": "19-20"}  # NAL unit types
+_SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}  # decoders that leave out one frame and no other
 
 
 class _Mark(NamedTuple):
@@ -31,7 +34,8 @@ class _Mark(NamedTuple):
 class PyavVideo:
     """A video whose frame i is the i-th displayed one, found by its display time and not by counting.
 
-    Discarded pre-roll of edit lists and torn packets do not count; rotation metadata is applied.
+    Discarded pre-roll of edit lists, what precedes the first key frame, and torn packets do not count; rotation
+    metadata is applied.
 
     Attributes:
         timed: whether every frame has a display time; if not, frames are counted from the start of the file.
@@ -44,52 +48,66 @@ class PyavVideo:
 
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
         self.path, self._deadline = path, deadline or Deadline(path, None)
+        self._open()
         try:
-            self._container = av.open(f"file:{path}", metadata_errors="ignore")
-        except (av.FFmpegError, ValueError) as error:
-            raise VideoReadError(f"{path}: not a readable video ({reason(error)})") from None
-        try:
-            self.stream = _moving(self._container)
-            if self.stream.codec_context is None:
-                raise ValueError("FFmpeg does not know its codec")
-            self.stream.thread_count = 1  # parallelism comes from the loader's workers
             self._build_index()
-            self._position, self._decoded = -1, None  # nothing decoded yet
         except VideoReadError:
             self._container.close()
             raise
-        except (av.FFmpegError, ValueError, IndexError) as error:
+        except (av.FFmpegError, ValueError) as error:
             self._container.close()
             raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
         self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
+        self._position, self._decoded, self._size = -1, None, None  # nothing decoded yet
+
+    def _open(self) -> None:
+        try:
+            self._container = av.open(f"file:{self.path}", metadata_errors="ignore")
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoReadError(f"{self.path}: not a readable video ({reason(error)})") from None
+        streams = moving_streams(self._container)
+        if not streams or streams[0].codec_context is None:
+            self._container.close()
+            why = "FFmpeg does not know its codec" if streams else "it has none"
+            raise VideoReadError(f"{self.path}: no readable video stream ({why})")
+        self.stream = streams[0]
+        self.stream.thread_count = 1  # parallelism comes from the loader's workers
+        self._format, self._codec = self._container.format.name, self.stream.codec_context.name
 
     def _build_index(self) -> None:
         marks = [_Mark(p.pts, p.dts, p.is_keyframe, p.is_discard, p.is_corrupt) for p in self._packets()]
-        shown = [mark for mark in marks if not mark.hidden and not mark.torn]
+        first = next((mark for mark in marks if mark.key and mark.pts is not None), None)
+        whole = [mark for mark in marks if not mark.torn and not _precedes(mark, first)]
+        shown = [mark for mark in whole if not mark.hidden]
         if not shown:
             raise ValueError("it holds no frames")
         self.num_frames, self.torn = len(shown), sum(mark.torn for mark in marks)
-        self.hidden = sum(mark.hidden for mark in marks)
+        self.hidden = len(whole) - len(shown)
         self._start = min((mark.dts for mark in marks if mark.dts is not None), default=0)
         times = sorted({mark.pts for mark in shown if mark.pts is not None})
-        # AVI has no display times: with B-frames, FFmpeg's guesses are wrong.
-        guessed = self._container.format.name == "avi" and self.stream.codec_context.has_b_frames
-        self.timed = len(times) == len(shown) and not guessed
+        # AVI and what is copied from it have no display times: with B-frames, FFmpeg's guesses are wrong.
+        guessed = self.stream.codec_context.has_b_frames and (
+            self._format == "avi" or all(mark.pts == mark.dts for mark in shown)
+        )
+        self.timed = len(times) == len(shown) and not guessed and self._format not in _RAW
         self._number = {time: number for number, time in enumerate(times)} if self.timed else {}
-        self._keys = [(self._number[mark.pts], mark.pts) for mark in shown if mark.key] if self.timed else []
+        self._order = {mark.pts: place for place, mark in enumerate(marks)} if self.timed else {}
+        self._keys = sorted((self._number[mark.pts], mark.pts) for mark in shown if mark.key) if self.timed else []
 
     def is_plain(self) -> bool:
-        """Whether other decoders read it right: an indexed format, all frames timed, none torn, closed GOPs."""
-        return self.timed and not self.torn and self._container.format.name in _INDEXED and self._starts_anew()
+        """Whether other decoders read it right: one stream, an indexed format, all timed, none torn, closed GOPs."""
+        alone = len(moving_streams(self._container)) == 1
+        return alone and self.timed and not self.torn and self._format in _INDEXED and self._starts_anew()
 
     def _starts_anew(self) -> bool:
         """Whether nothing after a key frame refers to what is before it; then a decoder may begin at any of them."""
-        idr = _IDR_UNITS.get(self.stream.codec_context.name)
-        if idr is None or len(self._keys) < 2:
+        if len(self._keys) < 2:
             return True
+        if self._codec not in _IDR_UNITS:
+            return not self.stream.codec_context.has_b_frames
         try:
-            keep_idr = BitStreamFilterContext(f"filter_units=pass_types={idr}", self.stream)
-            self._container.seek(self._start, stream=self.stream)
+            keep_idr = BitStreamFilterContext(f"filter_units=pass_types={_IDR_UNITS[self._codec]}", self.stream)
+            self._rewind(self._start)
             return all(keep_idr.filter(packet) for packet in self._packets() if packet.is_keyframe)
         except av.FFmpegError:  # damaged
             return False
@@ -107,13 +125,6 @@ class PyavVideo:
         }
         return [fact for fact, holds in facts.items() if holds]
 
-    def _packets(self) -> Iterator[av.Packet]:
-        """The packets of the stream; the empty one that flushes a decoder is left out."""
-        for packet in self._container.demux(self.stream):
-            self._deadline.left()
-            if packet.size:
-                yield packet
-
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at ``indices``, uint8 rgb (t h w c); those between are decoded only where they must be.
 
@@ -126,19 +137,24 @@ class PyavVideo:
             raise
         except (av.FFmpegError, ValueError) as error:
             raise VideoReadError(f"{self.path}: decoding failed ({reason(error)})") from None
-        if len(sizes := {image.shape[:2] for image in images.values()}) > 1:
-            raise VideoReadError(f"{self.path}: its frames change their size, {sorted(sizes)} (height, width)")
+        for image in images.values():
+            self._size = self._size or image.shape
+            if image.shape != self._size:
+                sizes = " and ".join(f"{width}x{height}" for height, width, _ in (self._size, image.shape))
+                raise VideoReadError(f"{self.path}: its frames change their size, {sizes}")
         return np.stack([images[number] for number in wanted])
 
     def _forward(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted frames with their numbers; jumps to a key frame only where that skips frames."""
         self._wanted, self._last = set(wanted), wanted[-1]
         for target in wanted:
-            key, time = max((key for key in self._keys if key[0] <= target), default=(0, self._start))
+            place = bisect_right(self._keys, (target, float("inf"))) - 1
+            key, time = self._keys[place] if place > 0 else (0, self._start)
             if self._decoded is None or self._position >= target or key > self._position + 1:
-                self._decoded = self._decode_from(time if key else self._start)
+                self._decoded = self._decode_from(time)
             frame = self._reach(target)
-            if frame is None:  # a container may lead past the key frame: from the very start
+            if frame is None:  # a container may lead past the key frame: from the very start, and leave nothing out
+                self._last = -1
                 self._decoded = self._decode_from(self._start)
                 frame = self._reach(target)
             if frame is None:
@@ -151,33 +167,55 @@ class PyavVideo:
         return frame if self._position == target else None
 
     def _decode_from(self, time: int) -> Iterator[tuple[int, av.VideoFrame | None]]:
-        """Frames with their numbers; None for one that FFmpeg had to invent, or that refers to such a one."""
-        self._container.seek(time, stream=self.stream)
-        count, sound = 0, True
+        """Frames with their numbers; None for one whose data, or those it refers to, the decoder found damaged."""
+        self._rewind(time)
+        count, harm = 0, None  # the place in decoding order of the last damage
         with closing(self._packets()) as packets:
             for packet in chain(packets, [None]):
-                if packet and self.stream.codec_context.name in _SKIPPABLE:
-                    self.stream.codec_context.skip_frame = "NONREF" if self._passed_over(packet) else "DEFAULT"
+                place = self._order.get(packet.pts, 0) if packet else 0
                 try:
-                    sound = sound and not (packet and packet.is_corrupt)
-                    frames = self.stream.decode(packet)
+                    if packet and packet.is_corrupt:
+                        harm = place
+                    frames = self._decode(packet)
                 except av.InvalidDataError:
-                    sound = False
+                    harm = place
                     continue
                 for frame in frames:
-                    sound = (sound or frame.key_frame) and not frame.is_corrupt
+                    place = self._order.get(frame.pts, 0)
+                    if self.timed and harm is not None and frame.key_frame and place > harm:
+                        harm = None
+                    harm = place if frame.is_corrupt else harm
                     number = self._number.get(frame.pts) if self.timed else count
                     count += 1
                     if number is not None:
-                        yield number, frame if sound else None
+                        yield number, frame if harm is None or place < harm else None
 
-    def _passed_over(self, packet: av.Packet) -> bool:
-        """Whether its frame is not wanted; those past the last wanted one may be, by the next call.
+    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        """What comes out when the packet goes in.
 
-        Such a frame is decoded only if others refer to it, which half of x264's frames are not.
+        Of frames that are not wanted, those to which no other refers are left out: half of what x264 makes. Frames
+        past the last wanted one may be wanted by the next call.
         """
-        number = self._number.get(packet.pts)
-        return number is not None and number < self._last and number not in self._wanted
+        if packet and self._codec in _SKIPPABLE:
+            number = self._number.get(packet.pts, self.num_frames)
+            passed_over = number < self._last and number not in self._wanted
+            self.stream.codec_context.skip_frame = "NONREF" if passed_over else "DEFAULT"
+        return self.stream.decode(packet)
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """The packets of the stream; the empty one that flushes a decoder is left out."""
+        for packet in self._container.demux(self.stream):
+            self._deadline.left()
+            if packet.size:
+                yield packet
+
+    def _rewind(self, time: int) -> None:
+        """To a key frame's time, or the start."""
+        if self._format in _RAW:
+            self._container.close()
+            self._open()
+        else:
+            self._container.seek(time, stream=self.stream)
 
     def __enter__(self) -> "PyavVideo":
         return self
@@ -187,10 +225,15 @@ class PyavVideo:
         self._container.close()
 
 
-def _moving(container: av.container.InputContainer) -> av.VideoStream:
-    """The first video stream that is not a cover picture."""
+def moving_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams that are not cover pictures; these, if there is nothing else."""
     streams = container.streams.video
-    return next((s for s in streams if not s.disposition & Disposition.attached_pic), streams[0])
+    return [s for s in streams if not s.disposition & Disposition.attached_pic] or list(streams)
+
+
+def _precedes(mark: _Mark, first: _Mark | None) -> bool:
+    """Whether a frame is shown before the first key frame, and so cannot be decoded."""
+    return first is not None and mark.pts is not None and mark.pts < first.pts
 
 
 def _to_rgb(frame: av.VideoFrame) -> np.ndarray:

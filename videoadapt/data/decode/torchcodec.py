@@ -18,23 +18,29 @@ class TorchcodecVideo:
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
         decoder = load()
         self.path, self._deadline = path, deadline or Deadline(path, None)
+        count, stream = self._counted()
+        options = {"seek_mode": "exact", "dimension_order": "NHWC", "num_ffmpeg_threads": 1, "stream_index": stream}
         try:
-            self._decoder = decoder(path, seek_mode="exact", dimension_order="NHWC", num_ffmpeg_threads=1)
+            self._decoder = decoder(path, **options)
         except Exception as error:  # RuntimeError, ValueError and what libtorch throws
             raise VideoReadError(f"{path}: torchcodec cannot open it ({reason(error)})") from None
         self.num_frames = len(self._decoder)
         self.fps = float(self._decoder.metadata.average_fps or 0)
-        agrees = self._agrees()
+        if self.num_frames != (count or self.num_frames) or not self.num_frames:
+            raise VideoReadError(f"{path}: torchcodec would misread its {count} frames")
         self._deadline.left()
-        if not agrees:
-            raise VideoReadError(f"{path}: torchcodec would misread its frames")
 
-    def _agrees(self) -> bool:
+    def _counted(self) -> tuple[int | None, int | None]:
+        """Number of frames and index of the stream; None where PyAV, the only witness, cannot read the file."""
         try:
-            with PyavVideo(self.path, self._deadline) as index:
-                return index.is_plain() and index.num_frames == self.num_frames
+            index = PyavVideo(self.path, self._deadline)
         except VideoReadError:
-            return self.num_frames > 0  # what PyAV cannot read has no other witness
+            self._deadline.left()
+            return None, None
+        with index:
+            if not index.is_plain():
+                raise VideoReadError(f"{self.path}: torchcodec would misread its {index.num_frames} frames")
+            return index.num_frames, index.stream.index
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """As any reader."""
