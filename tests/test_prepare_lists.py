@@ -4,10 +4,12 @@ import csv
 import json
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from conftest import encode, numbered_frames
+from PIL import Image
 
 from videoadapt.data import inspection
 from videoadapt.data.annotations import pictures
@@ -163,7 +165,7 @@ def _report(path):
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_every_kind_of_trouble_is_reported(tool, checked, decoder):
     code, out, _ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--decoder", decoder)
-    rows = _report(checked / "list.report.csv")
+    rows = _report(checked / "list.csv.report.csv")
     assert code == 1 and "good.mp4" not in rows
     assert {name: row["status"] for name, row in rows.items()} == {
         "short #1.mp4": "short",
@@ -181,7 +183,33 @@ def test_nothing_the_matter_is_exit_code_0(tool, checked):
     (checked / "list.csv").write_text("path,label\ngood.mp4,0\n")
     code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--all", "--whole")
     assert code == 0
-    assert _report(checked / "list.report.csv")["good.mp4"]["status"] == "ok"
+    assert _report(checked / "list.csv.report.csv")["good.mp4"]["status"] == "ok"
+
+
+def test_pictures_and_awkward_names_are_looked_at_too(tool, checked):
+    Image.new("RGB", (8, 8)).save(checked / "a.png")
+    names = ["a.png", "x" * 300 + ".mp4", "bad.jpg"]
+    (checked / "bad.jpg").write_text("no picture")
+    (checked / "list.csv").write_text("path,label\n" + "".join(f"{name},0\n" for name in names))
+    code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--all")
+    rows = _report(checked / "list.csv.report.csv")
+    assert code == 1 and [rows[name]["status"] for name in names] == ["ok", "unreadable", "unreadable"]
+
+
+def test_an_interrupt_leaves_a_report_of_what_was_found(tool, checked, monkeypatch):
+    class Bar(nullcontext):
+        def __init__(self, **_):
+            super().__init__(self)
+            self.count = 0
+
+        def update(self):
+            self.count += 1
+            if self.count == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked)
+    assert code == 130 and list(_report(checked / "list.csv.report.csv")) == ["short #1.mp4"]
 
 
 @pytest.mark.parametrize(("harm", "status"), [("hang", "hung"), ("die", "crashed")])
@@ -195,13 +223,16 @@ def test_a_decoder_that_hangs_or_dies_costs_one_file(tool, checked, monkeypatch,
 
     monkeypatch.setattr(inspection, "open_video", harmed)
     code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--seconds", "2")
-    rows = _report(checked / "list.report.csv")
+    rows = _report(checked / "list.csv.report.csv")
     assert code == 1 and rows["odd.webm"]["status"] == status and rows["torn.ts"]["status"] == "damaged"
 
 
 CHECK_ERRORS = [
     (["nowhere.csv"], "nowhere.csv: cannot read the list file"),
-    (["list.csv", "--seconds", "0"], "--seconds: 0 is not above 0"),
+    (["list.csv", "--seconds", "0"], "--seconds: 0 is too small"),
+    (["list.csv", "--min-frames", "-1"], "--min-frames: -1 is too small"),
+    (["list.csv", "--report", "list.csv"], "--report: list.csv is a folder or the list itself"),
+    (["list.csv", "--report", "."], "--report: . is a folder or the list itself"),
     (["list.csv", "--decoder", "cv2"], "invalid choice: 'cv2'"),
     (["list.csv", "--report", "good.mp4/x.csv"], "--report: cannot write into"),
 ]

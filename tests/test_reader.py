@@ -99,6 +99,10 @@ def test_what_cannot_be_copied_is_read_as_it_is(tmp_path):
     for name in ("bad.mp4", "a.png", "missing.mp4"):
         assert cache(tmp_path / name) == tmp_path / name
     assert not list((tmp_path / "copies").glob("*"))
+    (tmp_path / "bad.mp4").unlink()
+    encode(tmp_path / "bad.mp4", numbered_frames(8), "libx264", preset="ultrafast")
+    assert cache(tmp_path / "bad.mp4") == tmp_path / "bad.mp4"  # it is not tried again in every epoch
+    assert VideoCache(tmp_path / "copies")(tmp_path / "bad.mp4").parent == tmp_path / "copies"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(root, tmp_path):

@@ -30,7 +30,7 @@ def main() -> None:
     parser = cli.Parser(__doc__)
     parser.add_argument("list", type=Path, metavar="LIST", help="a list file, as data.train")
     parser.add_argument("--root", default=".", metavar="DIR", help="where its paths begin, as data.root")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="LIST with the ending .report.csv by default")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="LIST.report.csv by default")
     parser.add_argument("--decoder", default="pyav", choices=BACKENDS)
     parser.add_argument("--min-frames", type=int, default=8, help="below that a video is short (8)")
     parser.add_argument("--whole", action="store_true", help="decode every frame, not fifteen of them")
@@ -38,17 +38,25 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=auto_workers(), help="processes; as many as cores by default")
     parser.add_argument("--all", action="store_true", help="report the good ones as well")
     args = parser.parse_args()
-    for option in ("seconds", "workers"):
-        if getattr(args, option) <= 0:
-            raise UserError(f"--{option}: {getattr(args, option):g} is not above 0")
+    for option, least in (("seconds", 0), ("workers", 0), ("min_frames", -1)):
+        if getattr(args, option) <= least:
+            raise UserError(f"--{option.replace('_', '-')}: {getattr(args, option):g} is too small")
+    report = args.report or args.list.with_name(f"{args.list.name}.report.csv")
+    cli.writable_folder(str(report.parent), "--report")
+    if report.is_dir() or report.resolve() == args.list.resolve():
+        raise UserError(f"--report: {report} is a folder or the list itself; name another file")
     require_backend(args.decoder)
     paths = list(dict.fromkeys(record.path for record in read_list(args.list)))
-    report = args.report or args.list.with_suffix(".report.csv")
-    cli.writable_folder(str(report.parent), "--report")
     inspect = partial(inspect_video, backend=args.decoder, min_frames=args.min_frames, whole=args.whole)
-    found = list(tqdm(check(inspect, args.root, paths, args.workers, args.seconds), total=len(paths), unit="video"))
-    rows = [finding for finding in found if args.all or finding.status != "ok"]
-    write_csv(report, Finding._fields, rows)
+    found: list[Finding] = []
+    try:
+        for finding in tqdm(
+            check(inspect, args.root, paths, args.workers, args.seconds), total=len(paths), unit="video"
+        ):
+            found.append(finding)
+    finally:  # also of what an interrupt leaves
+        rows = [finding for finding in found if args.all or finding.status != "ok"]
+        write_csv(report, Finding._fields, rows)
     counts = Counter(finding.status for finding in found)
     print(cli.table(["status", "videos"], [(status, counts[status]) for status in STATUSES if counts[status]]))
     print(f"{len(rows)} rows in {report}")
@@ -68,6 +76,8 @@ def check(inspect, root: str, paths: Sequence[str], workers: int, seconds: float
                     yield Finding(path, "hung", f"took longer than {seconds:g} s")
                 except ProcessExpired as error:
                     yield Finding(path, "crashed", f"the decoder died with exit code {error.exitcode}")
+                except Exception as error:  # of a library, on a file that nobody thought of
+                    yield Finding(path, "crashed", f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

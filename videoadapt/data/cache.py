@@ -26,18 +26,23 @@ class VideoCache:
 
     def __init__(self, folder: str | os.PathLike, short_side: int | None = None) -> None:
         self.folder, self.short_side = Path(folder), short_side
+        self._refused: set[Path] = set()
 
     def __call__(self, path: Path) -> Path:
         """The copy of ``path``, made if there is none; ``path`` itself if it is a picture or cannot be read whole."""
-        if path.suffix.lower() in SUFFIXES or not path.is_file():
+        if path.suffix.lower() in SUFFIXES or path in self._refused:
             return path
-        copy = self.folder / f"{self._key(path)}.mp4"
+        try:
+            copy = self.folder / f"{self._key(path)}.mp4"
+        except OSError:  # missing: reading it will say so
+            return path
         if copy.is_file():
             return copy
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomically(copy, lambda draft: self._write(path, draft))
         except VideoReadError:
+            self._refused.add(path)
             return path
         except (OSError, av.FFmpegError) as error:
             raise UserError(f"data.cache_dir: cannot write into {self.folder} ({error.strerror})") from None

@@ -1,5 +1,6 @@
 """Videos as samples that depend on (seed, epoch, index) alone: not on workers, ranks or what came before."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -99,4 +100,5 @@ def _views(crops: Sequence[Tensor], rows: Tensor) -> Tensor:
 
 def missing_files(records: Sequence[Record], root: str) -> list[str]:
     """The listed paths that are no files below ``root``."""
-    return [record.path for record in records if not Path(root, record.path).is_file()]
+    paths = [(record.path, Path(root, record.path)) for record in records]
+    return [name for name, path in paths if not os.path.isfile(path)]  # noqa: PTH113, the method raises on long names

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from videoadapt.data.decode import Backend, VideoReadError, open_video
+from videoadapt.data.decode import Backend, Reader, VideoReadError, open_video
 from videoadapt.data.decode.picture import SUFFIXES
 from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.data.sampling import segment_indices
@@ -30,38 +30,38 @@ class Finding(NamedTuple):
 def inspect_video(
     root: str, path: str, backend: Backend = "pyav", *, min_frames: int = 1, whole: bool = False
 ) -> Finding:
-    """Open a video and decode sixteen frames spread over it, or all of them."""
+    """Open a video and decode fifteen frames spread over it, or all of them."""
     file, began = Path(root, path), time.perf_counter()
-    if not file.exists():
-        return Finding(path, "missing", f"{file}: no such video")
     try:
         with open_video(file, backend) as video:
-            status, detail = _decodes(video, whole)
-            height, width = (video.frames([0]).shape[1:3]) if status == "ok" else (0, 0)
-            facts = (video.backend, video.num_frames, round(video.fps, 3), width, height)
+            finding = Finding(path, "ok", "", video.backend, video.num_frames, round(video.fps, 3))
+            finding = _decoded(finding, video, whole)
     except VideoReadError as error:
-        return Finding(path, "empty" if "holds no frames" in str(error) else "unreadable", str(error))
-    if status == "ok" and facts[1] < min_frames:
-        status, detail = "short", f"{facts[1]} frames, fewer than {min_frames}"
-    if status == "ok" and (oddities := _oddities(file, backend, facts[0])):
-        status, detail = "odd", "; ".join(oddities)
-    return Finding(path, status, detail, *facts, round(time.perf_counter() - began, 3))
+        kinds = {"no such video": "missing", "holds no frames": "empty"}
+        return Finding(
+            path, next((kind for text, kind in kinds.items() if text in str(error)), "unreadable"), str(error)
+        )
+    finding = finding._replace(seconds=round(time.perf_counter() - began, 3))
+    if finding.status != "ok" or file.suffix.lower() in SUFFIXES:
+        return finding
+    if finding.frames < min_frames:
+        return finding._replace(status="short", detail=f"{finding.frames} frames, fewer than {min_frames}")
+    oddities = _oddities(file, backend, finding.decoder)
+    return finding._replace(status="odd", detail="; ".join(oddities)) if oddities else finding
 
 
-def _decodes(video, whole: bool) -> tuple[str, str]:
+def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:
     indices = range(video.num_frames) if whole else [*segment_indices(video.num_frames, 14)[0], video.num_frames - 1]
     try:
         for start in range(0, len(indices), 8):
-            video.frames(indices[start : start + 8])
+            height, width = video.frames(indices[start : start + 8]).shape[1:3]
     except VideoReadError as error:
-        return "damaged", str(error)
-    return "ok", ""
+        return finding._replace(status="damaged", detail=str(error))
+    return finding._replace(height=height, width=width, decoder=video.backend)
 
 
 def _oddities(file: Path, backend: str, decoder: str) -> list[str]:
     """What is unusual about a file that is read right, and may come out wrong elsewhere."""
-    if file.suffix.lower() in SUFFIXES:
-        return []
     found = [] if decoder == backend else [f"read with {decoder}"]
     try:
         with PyavVideo(file) as video:
