@@ -50,10 +50,10 @@ def main() -> None:
     inspect = partial(inspect_video, backend=args.decoder, min_frames=args.min_frames, whole=args.whole)
     found: list[Finding] = []
     try:
-        for finding in tqdm(
-            check(inspect, args.root, paths, args.workers, args.seconds), total=len(paths), unit="video"
-        ):
-            found.append(finding)
+        with tqdm(total=len(paths), unit="video") as bar:
+            for finding in check(inspect, args.root, paths, args.workers, args.seconds):
+                found.append(finding)
+                bar.update()
     finally:  # also of what an interrupt leaves
         rows = [finding for finding in found if args.all or finding.status != "ok"]
         write_csv(report, Finding._fields, rows)
