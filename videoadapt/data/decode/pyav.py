@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,19 +146,33 @@ class PyavVideo:
     def _forward(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted frames with their numbers; jumps to a key frame only where that skips frames."""
         self._wanted, self._last = set(wanted), wanted[-1]
-        for target in wanted:
-            place = bisect_right(self._keys, (target, float("inf"))) - 1
-            key, time = self._keys[place] if place > 0 else (0, self._start)
-            if self._decoded is None or self._position >= target or key > self._position + 1:
-                self._decoded = self._decode_from(time)
-            frame = self._reach(target)
-            if frame is None:  # a container may lead past the key frame: from the very start, and leave nothing out
-                self._last = -1
-                self._decoded = self._decode_from(self._start)
+        for run in self._runs(wanted):
+            for target in run:
+                if self._decoded is None or self._position >= target or self._key(target)[0] > self._position + 1:
+                    self._to_feed = None if run[-1] == self._last else set(run)
+                    self._decoded = self._decode_from(self._key(target)[1])
                 frame = self._reach(target)
-            if frame is None:
-                raise VideoReadError(f"{self.path}: frame {target} of {self.num_frames} is damaged")
-            yield target, frame
+                if frame is None:  # a container may lead past the key frame: from the very start, leaving nothing out
+                    self._last, self._to_feed = -1, None
+                    self._decoded = self._decode_from(self._start)
+                    frame = self._reach(target)
+                if frame is None:
+                    raise VideoReadError(f"{self.path}: frame {target} of {self.num_frames} is damaged")
+                yield target, frame
+
+    def _runs(self, wanted: list[int]) -> Iterator[list[int]]:
+        """The wanted frames, parted where a jump to a key frame skips some."""
+        begin = 0
+        for place in range(1, len(wanted)):
+            if self._key(wanted[place])[0] > wanted[place - 1] + 1:
+                yield wanted[begin:place]
+                begin = place
+        yield wanted[begin:]
+
+    def _key(self, target: int) -> tuple[int, int]:
+        """Number and time of the key frame to decode a frame from."""
+        place = bisect_right(self._keys, (target, float("inf"))) - 1
+        return self._keys[place] if place > 0 else (0, self._start)
 
     def _reach(self, target: int) -> av.VideoFrame | None:
         """Decode up to ``target``; None if it does not come out whole."""
@@ -171,7 +184,7 @@ class PyavVideo:
         self._rewind(time)
         count, harm = 0, None  # the place in decoding order of the last damage
         with closing(self._packets()) as packets:
-            for packet in chain(packets, [None]):
+            for packet in self._feed(packets):
                 place = self._order.get(packet.pts, 0) if packet else 0
                 try:
                     if packet and packet.is_corrupt:
@@ -189,6 +202,16 @@ class PyavVideo:
                     count += 1
                     if number is not None:
                         yield number, frame if harm is None or place < harm else None
+
+    def _feed(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
+        """What goes into the decoder: with all wanted packets of a run inside, it is flushed instead of fed more."""
+        for packet in packets:
+            yield packet
+            if self._to_feed is not None:
+                self._to_feed.discard(self._number.get(packet.pts))
+                if not self._to_feed:
+                    break
+        yield None
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """What comes out when the packet goes in.
