@@ -21,7 +21,7 @@ def test_decode_prints_rows_of_both_sides(tool, clip):
     assert result["machine"]["cores"] >= 1 and result["machine"]["threads"] == 1
     against = {row["against"] for row in result["rows"]}
     assert against >= {"PyAV, every frame to rgb", "PyAV, one forward pass", "decord alone", "data.decoder=decord"}
-    assert against >= {"one decode for each view", "the original"}
+    assert against >= {"one decode for each view", "FFmpeg's scaler", "the original"}
     for row in result["rows"]:
         assert row["time_ratio"] > 0 and row["memory_ratio"] > 0 and row["name"].split("[")[0] != row["against"]
 

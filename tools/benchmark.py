@@ -1,7 +1,8 @@
 """Measure this machine: python tools/benchmark.py decode [--json] [--threads N] [--video FILE]
 
 Both sides of every row are timed in one process, in turns. decode: our reader against PyAV, decord and torchcodec
-alone, all views from one pass against a pass for each, cached copies against originals.
+alone, all views from one pass against a pass for each, torch's resize against FFmpeg's, cached copies against
+originals.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def decode_rows(args: argparse.Namespace, folder: Path) -> list[dict]:
     for path in tqdm(videos, desc="measuring"):
         rows += decode.backend_rows(path, 8, args.rounds)
         rows += decode.view_rows(path, Views(8, 3, 3), 224, args.rounds)
+        rows += decode.resize_rows(path, 224, 8, args.rounds)
         rows += decode.cache_rows(path, folder / "cache", 8, args.rounds)
     return rows
 

@@ -16,7 +16,7 @@ from videoadapt.data.decode import Backend, is_available, open_video
 from videoadapt.data.lists import Record
 from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
-from videoadapt.data.transforms import TestTransform
+from videoadapt.data.transforms import TestTransform, resize_short_side
 from videoadapt.data.views import Views
 
 Frames = Callable[[], np.ndarray]
@@ -80,6 +80,20 @@ def cache_rows(path: Path, folder: Path, clip_len: int, rounds: int) -> list[dic
     return _rows(path, "cache_dir[256]", sides, rounds)
 
 
+def resize_rows(path: Path, pixels: int, clip_len: int, rounds: int) -> list[dict[str, Any]]:
+    """Our antialiased resize of each decoded frame against FFmpeg's own scaler, after the same forward pass."""
+    with open_video(path) as video:
+        indices = segment_indices(video.num_frames, clip_len)[0]
+    ours = f"resize[{pixels}]"
+    sides = {
+        ours: lambda: resize_short_side(
+            torch.from_numpy(_forward_pass(path, indices)).permute(0, 3, 1, 2), pixels
+        ).contiguous(),
+        "FFmpeg's scaler": lambda: _forward_pass(path, indices, partial(_scaled, pixels=pixels)),
+    }
+    return _rows(path, ours, sides, rounds)
+
+
 def _rows(path: Path, ours: str, sides: dict[str, Frames], rounds: int) -> list[dict[str, Any]]:
     pixels = {name: call().nbytes for name, call in sides.items()}
     times = interleaved(sides, rounds)
@@ -111,13 +125,22 @@ def _every_frame(path: Path, indices: np.ndarray) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def _forward_pass(path: Path, indices: np.ndarray) -> np.ndarray:
+def _native(frame: av.VideoFrame) -> np.ndarray:
+    return frame.to_ndarray(format="rgb24")
+
+
+def _scaled(frame: av.VideoFrame, pixels: int) -> np.ndarray:
+    height, width = (round(side * pixels / min(frame.height, frame.width)) for side in (frame.height, frame.width))
+    return frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
+
+
+def _forward_pass(path: Path, indices: np.ndarray, convert: Callable = _native) -> np.ndarray:
     wanted, images = set(indices.tolist()), []
     with av.open(str(path)) as container:
         container.streams.video[0].thread_count = 1
         for number, frame in enumerate(container.decode(video=0)):
             if number in wanted:
-                images.append(frame.to_ndarray(format="rgb24"))
+                images.append(convert(frame))
             if number == indices[-1]:
                 break
     return np.stack(images)
