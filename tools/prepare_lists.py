@@ -7,6 +7,7 @@ whatever folder it lies. Where some are missing, missing.csv names them and noth
 --allow-missing is given.
 """
 
+import argparse
 from pathlib import Path
 
 from videoadapt import cli
@@ -28,21 +29,12 @@ def main() -> None:
     parser.add_argument("--val-share", type=float, default=0.2, help="held out where there are no splits (0.2)")
     parser.add_argument("--seed", type=int, default=0, help="of that division")
     args = parser.parse_args()
-    datasets = _chosen(args.dataset)
-    if args.out and len(datasets) > 1:
-        raise UserError(f"--out: {args.dataset} is {len(datasets)} data sets; name one, e.g. {datasets[0]}")
-    annotations, videos = args.annotations or args.videos, args.videos or args.annotations
-    if annotations is None:
-        raise UserError("--annotations DIR and --videos DIR say where the data set is")
-    for folder, option in ((annotations, "--annotations"), (videos, "--videos")):
-        if not folder.is_dir() and not args.download:
-            raise UserError(f"{option}: {folder} is no folder")
-    if not 0 < args.val_share < 1:
-        raise UserError(f"--val-share: {args.val_share:g} is not between 0 and 1")
-    if args.download and (other := next((name for name in datasets if name not in DOWNLOADABLE), None)):
-        raise UserError(f"--download: {other} is not one of torchvision's sets; fetch it by hand")
-    if args.out and annotations.resolve() == args.out.resolve():
-        raise UserError(f"--out: {args.out} holds the annotations; name another folder")
+    datasets, annotations, videos = (
+        _chosen(args.dataset),
+        args.annotations or args.videos,
+        args.videos or args.annotations,
+    )
+    _check(args, datasets, annotations, videos)
     failures = []
     for dataset in datasets:
         out = cli.writable_folder(str(args.out or Path("data_lists", dataset)), "--out")
@@ -54,6 +46,22 @@ def main() -> None:
             failures.append(f"{dataset}: {error}" if len(datasets) > 1 else str(error))
     if failures:
         raise UserError("; ".join(failures))
+
+
+def _check(args: argparse.Namespace, datasets: list[str], annotations: Path | None, videos: Path | None) -> None:
+    if args.out and len(datasets) > 1:
+        raise UserError(f"--out: {args.dataset} is {len(datasets)} data sets; name one, e.g. {datasets[0]}")
+    if annotations is None:
+        raise UserError("--annotations DIR and --videos DIR say where the data set is")
+    for folder, option in ((annotations, "--annotations"), (videos, "--videos")):
+        if not folder.is_dir() and not args.download:
+            raise UserError(f"{option}: {folder} is no folder")
+    if not 0 < args.val_share < 1:
+        raise UserError(f"--val-share: {args.val_share:g} is not between 0 and 1")
+    if args.download and (other := next((name for name in datasets if name not in DOWNLOADABLE), None)):
+        raise UserError(f"--download: {other} is not one of torchvision's sets; fetch it by hand")
+    if args.out and annotations.resolve() == args.out.resolve():
+        raise UserError(f"--out: {args.out} holds the annotations; name another folder")
 
 
 def _chosen(name: str) -> list[str]:
@@ -68,9 +76,8 @@ def _chosen(name: str) -> list[str]:
 def write(out: Path, annotations: Annotations, videos: Path, allow_missing: bool) -> None:
     """The lists, the class names, and the names of what is missing; and a summary."""
     splits, notes = locate(annotations, videos)
-    rows = [
-        (name, len(part.found) + len(part.missing), len(part.found), len(part.missing)) for name, part in splits.items()
-    ]
+    counts = [(name, len(part.found), len(part.missing)) for name, part in splits.items()]
+    rows = [(name, found + missing, found, missing) for name, found, missing in counts]
     print(cli.table(["split", "listed", "found", "missing"], rows))
     missing = [(split, *record) for split, part in splits.items() for record in part.missing]
     if missing:
@@ -85,7 +92,7 @@ def write(out: Path, annotations: Annotations, videos: Path, allow_missing: bool
     written = {name: part.found for name, part in splits.items() if part.found}
     if not written:
         raise UserError(f"not one file is listed and lies below {videos}; is --videos right?")
-    absent = [f"{name}: none of its files is there, no list is written" for name in splits.keys() - written.keys()]
+    absent = [f"{name}: none of its files is there, no list is written" for name in splits if name not in written]
     for name, found in written.items():
         write_list(out / f"{name}.csv", found)
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in annotations.classes))

@@ -36,7 +36,7 @@ def open_video(
     """A context manager with ``num_frames``, ``fps`` and ``frames(indices)`` -> uint8 rgb (t h w c).
 
     ``frames`` keeps order and repeats. Frame i is the i-th displayed frame: discarded pre-roll of edit lists does
-    not count, rotation metadata is applied. A file that ``backend`` cannot read, or would miscount, goes to the next
+    not count, rotation metadata is applied. A file that ``backend`` cannot read, or would misread, goes to the next
     decoder, and the log says so; ``video.backend`` tells which one read it. A picture file is a video of one frame,
     whatever the backend. Open it where it is used: a handle does not survive a fork.
 
