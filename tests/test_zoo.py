@@ -83,8 +83,8 @@ def test_a_file_cut_short_gives_what_is_left_of_it(zoo, kind, backend, tmp_path)
             assert str(torn) in str(error) and "\n" not in str(error)
             continue
         for number, found in enumerate(shown[:-1]):
-            last = number >= count - 3
-            assert found is None or found in expected[number : number + (3 if last else 1)], (tenth, number)
+            late = 4 if number >= count - 5 else 0
+            assert found is None or found in expected[number : number + 1 + late], (tenth, number)
         assert shown[-1] is None or kind == "gif" or shown[-1] in expected[count - 1 :], tenth
 
 
@@ -243,7 +243,7 @@ def test_a_file_has_a_time_limit(zoo, backend):
 
 
 HARM = {  # what a decord may do in the middle of its work: busy with Python's lock held, gone, gone half way
-    "hangs": ("while True: pass", "it took longer than 1"),
+    "hangs": ("while True: pass", "it took longer than the limit"),
     "dies": ("import os; os.abort()", "it crashed"),
     "dies half way": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "it crashed"),
 }
@@ -333,14 +333,15 @@ def test_thousands_of_files_leave_nothing_behind(zoo, backend):
             with pytest.raises(VideoReadError):
                 open_video(bad, backend)
         gc.collect()
-        return len(list(Path("/proc/self/fd").iterdir())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return len(list(Path("/proc/self/fd").iterdir())), pages * resource.getpagesize()
 
     try:
         (files, before), (files_after, after) = use(100), use(1000)
     finally:
         logging.disable(logging.NOTSET)
     assert files_after <= files
-    assert after - before < 30 * 1024  # KiB
+    assert after - before < 30 * 2**20
 
 
 def test_a_reader_left_open_is_harmless(zoo):
