@@ -329,6 +329,15 @@ def test_lists_of_other_toolkits(folders, form):
     assert notes.classes == ["abseiling", "air drumming"]
 
 
+@pytest.mark.parametrize(("name", "split"), [("sthv2_val_list_videos.txt", "val"), ("mine.csv", "mine")])
+def test_a_single_list(folders, name, split):
+    notes, root, put = folders
+    put(notes, {name: "1.mp4 0\n", "train.txt": "2.mp4 0\n"})
+    put(root, {"1.mp4": ""})
+    splits, _ = locate(CONVERTERS["list"](notes / name, root), root)
+    assert {key: part.found for key, part in splits.items()} == {split: [("1.mp4", 0)]}
+
+
 def test_names_without_a_class_list_are_the_folders_or_the_numbers(folders):
     _, _, notes = convert("list", folders, {"train_list.txt": "a/1.mp4 0\nb/2.mp4 1\n", "val_list.txt": "a/3.mp4 0\n"})
     assert notes.classes == ["a", "b"]
@@ -413,7 +422,7 @@ BAD = {
     "two of a split": (
         "k400",
         dict.fromkeys(["train.csv", "kinetics_train.csv"], KINETICS["old"]["train.csv"]),
-        "both kinetics_train.csv and train.csv look like the train list; keep one",
+        "train.csv: looks like the train list, and so does kinetics_train.csv; keep one",
     ),
     "an unknown class": (
         "k400",

@@ -127,7 +127,7 @@ def _with_packet(path, number, change):
     return path
 
 
-@pytest.mark.parametrize("number", [20, 21, 23, 30, 41])
+@pytest.mark.parametrize("number", [0, 20, 21, 23, 30, 41])
 def test_after_damage_nothing_is_shown_until_the_next_key_frame(tmp_path, number):
     """Packet 20 and 40 are key frames; with three B-frames they come out later than they go in."""
     whole = encode(tmp_path / "x.mp4", numbered_frames(COUNT), "libx264", b_frames=3, gop=20, crf="12", bf="3")
@@ -135,7 +135,7 @@ def test_after_damage_nothing_is_shown_until_the_next_key_frame(tmp_path, number
     with open_video(path) as video:
         shown = [_number_or_none(video, index) for index in range(COUNT)]
     assert all(index == found for index, found in enumerate(shown) if found is not None)
-    assert shown.count(None) < 21 and [index for index in range(15) if shown[index] is None] == []
+    assert shown.count(None) < 21 and None not in shown[: max(number - 5, 0)]
 
 
 def test_a_count_never_recovers_from_damage(tmp_path):

@@ -54,7 +54,7 @@ def _check(args: argparse.Namespace, datasets: list[str], annotations: Path | No
     if annotations is None:
         raise UserError("--annotations DIR and --videos DIR say where the data set is")
     for folder, option in ((annotations, "--annotations"), (videos, "--videos")):
-        if not folder.is_dir() and not args.download:
+        if not folder.is_dir() and not args.download and not (datasets == ["list"] and folder.is_file()):
             raise UserError(f"{option}: {folder} is no folder")
     if not 0 < args.val_share < 1:
         raise UserError(f"--val-share: {args.val_share:g} is not between 0 and 1")

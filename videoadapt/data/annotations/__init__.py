@@ -42,6 +42,8 @@ ALIASES = {
     "kinetics-600": "k600",
     "kinetics-700": "k700",
     "hmdb": "hmdb51",
+    "folders": "folder",
+    "lists": "list",
     "sthv2": "ssv2",
     "something-something-v2": "ssv2",
 }

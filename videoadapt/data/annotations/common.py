@@ -74,7 +74,7 @@ def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
     return rows
 
 
-def by_split(files: Iterable[Path], folder: Path, expected: str) -> tuple[dict[str, Path], list[Path]]:
+def split_files(files: Iterable[Path]) -> tuple[dict[str, Path], list[Path]]:
     """Files by the split that their names tell, and those whose names tell none; UserError if two tell the same."""
     found, rest = {}, []
     for path in sorted(path for path in files if not path.name.startswith(".") and not path.name.endswith(_OURS)):
@@ -83,13 +83,11 @@ def by_split(files: Iterable[Path], folder: Path, expected: str) -> tuple[dict[s
         number = re.search(r"split_?(\d+)", path.stem.lower())
         key = f"{split}_split{number[1]}" if split and number else split
         if key in found:
-            raise UserError(f"{folder}: both {found[key].name} and {path.name} look like the {key} list; keep one")
+            raise UserError(f"{path}: looks like the {key} list, and so does {found[key].name}; keep one")
         if key is None:
             rest.append(path)
         else:
             found[key] = path
-    if not found:
-        raise UserError(f"{folder}: holds no {expected}")
     return found, rest
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from videoadapt.data.annotations.common import SPLITS, Annotations, by_split, class_list
+from videoadapt.data.annotations.common import SPLITS, Annotations, class_list, split_files
 from videoadapt.data.annotations.files import MEDIA, walk
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
@@ -31,15 +31,22 @@ def class_folders(_folder: Path, videos: Path) -> Annotations:
     return Annotations(splits, classes)
 
 
-def existing_lists(folder: Path, _videos: Path) -> Annotations:
+def existing_lists(place: Path, _videos: Path) -> Annotations:
     """The ``*.txt`` and ``*.csv`` lists of mmaction2, SlowFast, VideoMAE or AIM; their names tell the split.
+
+    ``place`` is their folder, or a single list, whose own name is the split if it tells none.
 
     A middle column of numbers (of frames) is passed over. Class names come from a ``classes.txt`` or
     ``label_map*.txt`` beside them, or from the videos' folders where those agree with the labels.
     """
-    names = [path for path in folder.iterdir() if path.suffix.lower() in {".txt", ".csv"}]
-    names = [path for path in names if "rawframes" not in path.name and not _is_class_list(path)]
-    files, rest = by_split(names, folder, "list of videos whose name tells its split, e.g. train.csv or val_list.txt")
+    if place.is_file():
+        folder, files, rest = place.parent, split_files([place])[0] or {place.stem: place}, []
+    else:
+        folder, names = place, [path for path in place.iterdir() if path.suffix.lower() in {".txt", ".csv"}]
+        names = [path for path in names if "rawframes" not in path.name and not _is_class_list(path)]
+        files, rest = split_files(names)
+    if not files:
+        raise UserError(f"{place}: holds no list of videos whose name tells its split, e.g. train.csv or val_list.txt")
     notes, splits = [f"{path.name}: its name tells no split, it is not read" for path in rest], {}
     for split, path in files.items():
         splits[split] = read_list(path)

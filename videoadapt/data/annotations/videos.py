@@ -6,12 +6,12 @@ from pathlib import Path
 
 from videoadapt.data.annotations.common import (
     Annotations,
-    by_split,
     class_list,
     find_file,
     read_csv,
     read_json,
     read_text,
+    split_files,
 )
 from videoadapt.data.annotations.files import walk
 from videoadapt.data.lists import Record
@@ -84,7 +84,9 @@ def kinetics(folder: Path, _videos: Path) -> Annotations:
     ``{youtube_id}_{start:06d}_{end:06d}``, below a folder of their class (spaces or underscores) or not.
     """
     rows, notes = {}, []
-    files, _ = by_split(folder.glob("*.csv"), folder, "train.csv, val.csv or test.csv")
+    files, _ = split_files(folder.glob("*.csv"))
+    if not files:
+        raise UserError(f"{folder}: holds no train.csv, val.csv or test.csv")
     for split, path in files.items():
         read = read_csv(path, "youtube_id", "time_start", "time_end")
         labelled = [bool(row.get("label")) for row in read]

@@ -75,7 +75,7 @@ class PyavVideo:
 
     def _build_index(self) -> None:
         marks = [_Mark(p.pts, p.dts, p.is_keyframe, p.is_discard, p.is_corrupt) for p in self._packets()]
-        first = next((mark for mark in marks if mark.key and mark.pts is not None), None)
+        first = self._first_key(marks)
         whole = [mark for mark in marks if not mark.torn and not _precedes(mark, first)]
         shown = [mark for mark in whole if not mark.hidden]
         if not shown:
@@ -92,6 +92,11 @@ class PyavVideo:
         self._number = {time: number for number, time in enumerate(times)} if self.timed else {}
         self._order = {mark.pts: place for place, mark in enumerate(marks)} if self.timed else {}
         self._keys = sorted((self._number[mark.pts], mark.pts) for mark in shown if mark.key) if self.timed else []
+
+    def _first_key(self, marks: list[_Mark]) -> _Mark | None:
+        """Where what can be decoded begins; a file with an index that does not begin with a key frame is damaged."""
+        keys = (mark for mark in marks if mark.key and mark.pts is not None)
+        return next(keys, None) if self._format not in _INDEXED or (marks and marks[0].key) else None
 
     def is_plain(self) -> bool:
         """Whether other decoders read it right: one stream, an indexed format, all timed, none torn, closed GOPs."""
