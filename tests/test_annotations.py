@@ -129,6 +129,13 @@ def test_of_several_files_the_likeliest(folders, case):
     assert found["train"] == [(expected, 0)]
 
 
+def test_names_that_repeat_are_told_apart_by_their_folders(folders):
+    text = "/other/machine/a a/1.mp4 0\n/other/machine/bb/1.mp4 1\n/other/machine/cc/1.mp4 1\n"
+    found, missing, _ = convert("list", folders, {"train.txt": text}, ["a_a/1.mp4", "bb/1.mp4", "1.mp4"])
+    assert found["train"] == [("a_a/1.mp4", 0), ("bb/1.mp4", 1)]
+    assert missing["train"] == [("/other/machine/cc/1.mp4", 1)]
+
+
 def test_links_are_followed_and_loops_are_not(folders):
     notes, root, put = folders
     put(root, {"rgb/1.mp4": ""})
@@ -444,6 +451,7 @@ BAD = {
         {**SSV2["first"], "something-something-v2-labels.json": '{"a": "x"}'},
         "the labels are not numbered from 0",
     ),
+    "lists of raw frames": ("list", {"train_rawframes.txt": "a 120 3\n"}, "lists of raw frames are not read"),
     "a list of nothing": ("list", {"notes.md": ""}, "holds no list of videos whose name tells its split"),
     "too few names": (
         "list",

@@ -119,6 +119,7 @@ PREPARE_ERRORS = [
     (["diving48"], "--annotations DIR and --videos DIR say where the data set is"),
     (["diving48", "--annotations", "nowhere"], "--annotations: nowhere is no folder"),
     (["diving48", "--annotations", ".", "--videos", "nowhere"], "--videos: nowhere is no folder"),
+    (["folder", "--videos", "nowhere"], "--videos: nowhere is no folder"),
     (["diving48", "--annotations", "."], "holds no Diving48_vocab.json"),
     (["vtab", "--annotations", ".", "--out", "x"], "--out: vtab is 19 data sets; name one, e.g. vtab/cifar100"),
     (["folder", "--videos", ".", "--val-share", "1"], "--val-share: 1 is not between 0 and 1"),
@@ -188,12 +189,13 @@ def test_nothing_the_matter_is_exit_code_0(tool, checked):
 
 def test_pictures_and_awkward_names_are_looked_at_too(tool, checked):
     Image.new("RGB", (8, 8)).save(checked / "a.png")
-    names = ["a.png", "x" * 300 + ".mp4", "bad.jpg"]
+    names = ["a.png", "x" * 300 + ".mp4", "bad.jpg", "nothing.mp4"]
     (checked / "bad.jpg").write_text("no picture")
+    (checked / "nothing.mp4").write_text("")
     (checked / "list.csv").write_text("path,label\n" + "".join(f"{name},0\n" for name in names))
     code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--all")
     rows = _report(checked / "list.csv.report.csv")
-    assert code == 1 and [rows[name]["status"] for name in names] == ["ok", "unreadable", "unreadable"]
+    assert code == 1 and [rows[name]["status"] for name in names] == ["ok", "unreadable", "unreadable", "empty"]
 
 
 def test_an_interrupt_leaves_a_report_of_what_was_found(tool, checked, monkeypatch):
@@ -230,6 +232,7 @@ def test_a_decoder_that_hangs_or_dies_costs_one_file(tool, checked, monkeypatch,
 CHECK_ERRORS = [
     (["nowhere.csv"], "nowhere.csv: cannot read the list file"),
     (["list.csv", "--seconds", "0"], "--seconds: 0 is too small"),
+    (["list.csv", "--root", "nowhere"], "--root: nowhere is no folder"),
     (["list.csv", "--min-frames", "-1"], "--min-frames: -1 is too small"),
     (["list.csv", "--report", "list.csv"], "--report: list.csv is a folder or the list itself"),
     (["list.csv", "--report", "."], "--report: . is a folder or the list itself"),

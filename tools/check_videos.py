@@ -45,6 +45,8 @@ def main() -> None:
     cli.writable_folder(str(report.parent), "--report")
     if report.is_dir() or report.resolve() == args.list.resolve():
         raise UserError(f"--report: {report} is a folder or the list itself; name another file")
+    if not Path(args.root).is_dir():
+        raise UserError(f"--root: {args.root} is no folder")
     require_backend(args.decoder)
     paths = list(dict.fromkeys(record.path for record in read_list(args.list)))
     inspect = partial(inspect_video, backend=args.decoder, min_frames=args.min_frames, whole=args.whole)
@@ -59,7 +61,7 @@ def main() -> None:
         write_csv(report, Finding._fields, rows)
     counts = Counter(finding.status for finding in found)
     print(cli.table(["status", "videos"], [(status, counts[status]) for status in STATUSES if counts[status]]))
-    print(f"{len(rows)} rows in {report}")
+    print(f"report: {report}, rows: {len(rows)}")
     sys.exit(any(counts[status] for status in UNREADABLE))
 
 

@@ -34,7 +34,7 @@ def main() -> None:
         args.annotations or args.videos,
         args.videos or args.annotations,
     )
-    _check(args, datasets, annotations, videos)
+    _check(args, datasets, annotations)
     failures = []
     for dataset in datasets:
         out = cli.writable_folder(str(args.out or Path("data_lists", dataset)), "--out")
@@ -48,13 +48,15 @@ def main() -> None:
         raise UserError("; ".join(failures))
 
 
-def _check(args: argparse.Namespace, datasets: list[str], annotations: Path | None, videos: Path | None) -> None:
+def _check(args: argparse.Namespace, datasets: list[str], annotations: Path | None) -> None:
     if args.out and len(datasets) > 1:
         raise UserError(f"--out: {args.dataset} is {len(datasets)} data sets; name one, e.g. {datasets[0]}")
     if annotations is None:
         raise UserError("--annotations DIR and --videos DIR say where the data set is")
-    for folder, option in ((annotations, "--annotations"), (videos, "--videos")):
-        if not folder.is_dir() and not args.download and not (datasets == ["list"] and folder.is_file()):
+    for folder, option in ((args.annotations, "--annotations"), (args.videos, "--videos")):
+        if folder is None or args.download or (datasets == ["list"] and folder.is_file()):
+            continue
+        if not folder.is_dir():
             raise UserError(f"{option}: {folder} is no folder")
     if not 0 < args.val_share < 1:
         raise UserError(f"--val-share: {args.val_share:g} is not between 0 and 1")

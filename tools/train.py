@@ -81,7 +81,8 @@ def _claim_here(config: Config) -> bool:
         return True
     if resume is True:
         raise UserError(f"{out_dir / STATE}: nothing to resume; run.resume=auto starts anew in that case")
-    if (out_dir / "metrics.jsonl").exists() and not config.run.overwrite and resume != "auto":
+    metrics = out_dir / "metrics.jsonl"
+    if metrics.exists() and metrics.stat().st_size and not config.run.overwrite and resume != "auto":
         raise UserError(f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true")
     for pattern in _RUN_FILES:
         for path in out_dir.glob(pattern):

@@ -1,5 +1,6 @@
 """What is the matter with a video file: unreadable, empty, short or odd."""
 
+import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,11 @@ STATUSES = (*UNREADABLE, "short", "odd", "ok")
 
 
 class Finding(NamedTuple):
-    """One file. ``damaged`` opens, but not every frame looked at can be decoded; ``odd`` is read right all the same."""
+    """One file.
+
+    ``empty`` has no bytes or no frames; ``damaged`` opens, but not every frame looked at can be decoded; ``odd`` is
+    read right all the same.
+    """
 
     path: str
     status: str
@@ -37,10 +42,7 @@ def inspect_video(
             finding = Finding(path, "ok", "", video.backend, video.num_frames, round(video.fps, 3))
             finding = _decoded(finding, video, whole)
     except VideoReadError as error:
-        kinds = {"no such video": "missing", "holds no frames": "empty"}
-        return Finding(
-            path, next((kind for text, kind in kinds.items() if text in str(error)), "unreadable"), str(error)
-        )
+        return Finding(path, _why(file, str(error)), str(error))
     finding = finding._replace(seconds=round(time.perf_counter() - began, 3))
     if finding.status != "ok" or file.suffix.lower() in SUFFIXES:
         return finding
@@ -48,6 +50,14 @@ def inspect_video(
         return finding._replace(status="short", detail=f"{finding.frames} frames, fewer than {min_frames}")
     oddities = _oddities(file, backend, finding.decoder)
     return finding._replace(status="odd", detail="; ".join(oddities)) if oddities else finding
+
+
+def _why(file: Path, message: str) -> str:
+    """The status of a file that does not open."""
+    if "no such video" in message:
+        return "missing"
+    hollow = "holds no frames" in message or (os.path.isfile(file) and not file.stat().st_size)  # noqa: PTH113
+    return "empty" if hollow else "unreadable"
 
 
 def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:

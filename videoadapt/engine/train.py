@@ -169,7 +169,7 @@ class _Health:
     def _stop(self, message: str) -> NoReturn:
         raise UserError(
             f"{len(self.unreadable)} of {self.num_videos} training videos are unreadable, more than "
-            f"data.max_bad_share={self.max_share:g} allows; e.g. {message}"
+            f"data.max_bad_share={self.max_share:g} allows; tools/check_videos.py finds them all; e.g. {message}"
         )
 
 

@@ -28,10 +28,10 @@ def walk(root: Path) -> Iterator[Path]:
 class Files:
     """The videos and pictures below ``root``, found by the names that annotations give them.
 
-    A file answers to a name if its path ends with it: folders may stand before, spaces and underscores in folders
-    are alike, and a video may have another suffix. If none does, one of the same stem in other folders answers,
-    provided that neither the annotations nor the disk have a second of that stem and that its folder is not another
-    class's; ``elsewhere`` counts these.
+    A file answers to a name if its path ends with it, or it ends with the path (of another machine): spaces and
+    underscores in folders are alike, and a video may have another suffix. If none does, one of the same stem in
+    other folders answers, provided that neither the annotations nor the disk have a second of that stem and that
+    its folder is not another class's; ``elsewhere`` counts these.
     """
 
     def __init__(self, root: Path, names: Iterable[str], classes: Iterable[str]) -> None:
@@ -49,12 +49,13 @@ class Files:
         if wanted.is_absolute() and Path(wanted).is_file() and not Path(wanted).is_relative_to(self.root.absolute()):
             return str(wanted)
         same = [path for path in self._by_stem.get(_stem(wanted), []) if _same_kind(wanted, path)]
-        if strong := [path for path in same if _ends_with(path, wanted) or _is_replacement(path)]:
+        if strong := [path for path in same if _ends_alike(path, wanted) or _is_replacement(path)]:
             return str(self._best(wanted, strong, split))
         others = self._classes - {_plain(wanted.parent.name)}
-        if self._listed[_stem(wanted)] > 1 or not same or _plain(same[0].parent.name) in others:
+        loose = [path for path in same if _plain(path.parent.name) not in others]
+        if self._listed[_stem(wanted)] > 1 or not loose:
             return None
-        found = self._best(wanted, same, split)
+        found = self._best(wanted, loose, split)
         self.elsewhere += 1
         return str(found)
 
@@ -95,6 +96,8 @@ def _same_kind(wanted: PurePosixPath, path: PurePosixPath) -> bool:
     return path.suffix.lower() in VIDEOS
 
 
-def _ends_with(path: PurePosixPath, wanted: PurePosixPath) -> bool:
-    folders = [_plain(part) for part in wanted.parent.parts]
-    return not folders or [_plain(part) for part in path.parent.parts][-len(folders) :] == folders
+def _ends_alike(path: PurePosixPath, wanted: PurePosixPath) -> bool:
+    """Whether one of the two, without its first folders, is the other; a name without folders fits everywhere."""
+    ours, theirs = ([_plain(part) for part in name.parent.parts] for name in (path, wanted))
+    shared = min(len(ours), len(theirs))
+    return not theirs or (shared > 0 and ours[-shared:] == theirs[-shared:])

@@ -46,7 +46,10 @@ def existing_lists(place: Path, _videos: Path) -> Annotations:
         names = [path for path in names if "rawframes" not in path.name and not _is_class_list(path)]
         files, rest = split_files(names)
     if not files:
-        raise UserError(f"{place}: holds no list of videos whose name tells its split, e.g. train.csv or val_list.txt")
+        raise UserError(
+            f"{place}: holds no list of videos whose name tells its split, e.g. train.csv or val_list.txt; "
+            "lists of raw frames are not read"
+        )
     notes, splits = [f"{path.name}: its name tells no split, it is not read" for path in rest], {}
     for split, path in files.items():
         splits[split] = read_list(path)

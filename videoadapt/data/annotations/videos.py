@@ -1,7 +1,6 @@
 """Diving48, HMDB51, Kinetics and Something-Something v2 from their authors' annotation files."""
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
 from videoadapt.data.annotations.common import (
@@ -54,7 +53,7 @@ def hmdb51(folder: Path, _videos: Path) -> Annotations:
     if len(by_name) < len(files):
         twice = next(path for path in files if by_name[path.name] != path)
         raise UserError(f"{folder}: both {twice} and {by_name[twice.name]} are there; keep one")
-    splits: dict[str, list[Record]] = defaultdict(list)
+    splits: dict[str, list[Record]] = {f"{use}_split{n}": [] for n in (1, 2, 3) for use in ("train", "test")}
     for number in (1, 2, 3):
         for label, name in enumerate(classes):
             path = by_name.get(f"{name}_test_split{number}.txt")
@@ -63,7 +62,7 @@ def hmdb51(folder: Path, _videos: Path) -> Annotations:
             for clip, use in _hmdb_lines(path):
                 if use:
                     splits[f"{('train', 'test')[use - 1]}_split{number}"].append(Record(f"{name}/{clip}", label))
-    return Annotations(dict(splits), classes)
+    return Annotations(splits, classes)
 
 
 def _hmdb_lines(path: Path) -> list[tuple[str, int]]:
