@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -55,7 +54,7 @@ class VideoCache:
 
     def _write(self, path: Path, draft: Path) -> None:
         with open_video(path) as video, av.open(str(draft), "w", format="mp4") as container:
-            stream = container.add_stream(_CODEC, rate=round(Fraction(video.fps or 25), 3), options=_OPTIONS)
+            stream = container.add_stream(_CODEC, rate=25, options=_OPTIONS)  # frames are asked for by number
             stream.pix_fmt, stream.codec_context.gop_size = "yuv420p", _GOP
             for piece in read_pieces(video, range(video.num_frames), self.short_side):
                 height, width = (side - side % 2 for side in piece.shape[-2:])  # colour has half the resolution

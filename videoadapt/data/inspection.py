@@ -8,6 +8,7 @@ from typing import NamedTuple
 from videoadapt.data.decode import Backend, Reader, VideoReadError, open_video
 from videoadapt.data.decode.picture import SUFFIXES
 from videoadapt.data.decode.pyav import PyavVideo
+from videoadapt.data.reader import read_pieces
 from videoadapt.data.sampling import segment_indices
 
 UNREADABLE = ("missing", "empty", "unreadable", "damaged", "hung", "crashed")  # what cannot be used, worst first
@@ -63,8 +64,8 @@ def _why(file: Path, message: str) -> str:
 def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:
     indices = range(video.num_frames) if whole else [*segment_indices(video.num_frames, 14)[0], video.num_frames - 1]
     try:
-        for start in range(0, len(indices), 8):
-            height, width = video.frames(indices[start : start + 8]).shape[1:3]
+        for piece in read_pieces(video, indices, short_side=None):
+            height, width = piece.shape[-2:]
     except VideoReadError as error:
         return finding._replace(status="damaged", detail=str(error))
     return finding._replace(height=height, width=width, decoder=video.backend)

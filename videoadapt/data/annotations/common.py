@@ -16,8 +16,6 @@ SPLITS = {
     **dict.fromkeys(["val", "valid", "validate", "validation"], "val"),
     **dict.fromkeys(["test", "testing"], "test"),
 }
-
-
 _OURS = (".report.csv", "missing.csv")  # of check_videos and prepare_lists
 
 

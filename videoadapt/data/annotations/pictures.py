@@ -10,6 +10,7 @@ from torchvision import datasets
 from tqdm import tqdm
 
 from videoadapt.data.annotations.common import Annotations, find_file
+from videoadapt.data.decode.common import reason
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
 
@@ -79,9 +80,8 @@ def torchvision_set(name: str, folder: Path, videos: Path, *, download: bool = F
             data = kind(str(folder), download=download, **options)
             pairs = _files(data) or _written(data, videos / "pictures" / name / split)
         except Exception as error:  # each set has its own ways to fail
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             remedy = "unpack it there by hand" if download or name in _BY_HAND else "--download fetches it"
-            raise UserError(f"{name}: torchvision cannot read it in {folder} ({reason}); {remedy}") from None
+            raise UserError(f"{name}: torchvision cannot read it in {folder} ({reason(error)}); {remedy}") from None
         records = [Record(_below(Path(path), videos), int(label)) for path, label in pairs]
         found[split] = sorted(records) if split == "all" else records
         classes = max(classes, list(getattr(data, "classes", getattr(data, "categories", []))), key=len)

@@ -67,7 +67,7 @@ def hmdb51(folder: Path, _videos: Path) -> Annotations:
 
 def _hmdb_lines(path: Path) -> list[tuple[str, int]]:
     lines = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             match = re.fullmatch(r"\s*(\S.*?)\s+([012])\s*", line)
             if match is None:
