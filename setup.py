@@ -36,6 +36,6 @@ setup(
     ],
     extras_require={
         "torchcodec": ["torchcodec>=0.7"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "h5py>=3.10", "ruff==0.17.5"],
+        "dev": ["pytest>=9", "hypothesis>=6.100", "h5py>=3.10", "ruff==0.17.5"],
     },
 )

@@ -107,7 +107,7 @@ def encode(
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
+        stream.pix_fmt, stream.thread_count = pix_fmt, 1  # no threads for a forked worker to wait for
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
         for frame in frames:

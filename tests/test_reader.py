@@ -1,5 +1,6 @@
 """Reading as a whole: sizes, cached copies, workers of any kind, and pytorchvideo's loops."""
 
+import gc
 import logging
 import math
 import multiprocessing
@@ -202,6 +203,9 @@ def test_a_clip_is_the_one_that_pytorchvideo_reads(root):
     for start, end in [(5, 6), (Fraction(1, 2), Fraction(13, 25))]:
         assert ours.get_clip(start, end)["video"] is None is theirs.get_clip(start, end)["video"]
     ours.close()
+    theirs.close()
+    del theirs  # it decodes in threads: a worker forked later, freeing its copy, would wait for them for ever
+    gc.collect()
 
 
 def test_only_the_frames_of_a_subsample_are_decoded(root):

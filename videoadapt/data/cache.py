@@ -55,7 +55,7 @@ class VideoCache:
     def _write(self, path: Path, draft: Path) -> None:
         with open_video(path) as video, av.open(str(draft), "w", format="mp4") as container:
             stream = container.add_stream(_CODEC, rate=25, options=_OPTIONS)  # frames are asked for by number
-            stream.pix_fmt, stream.codec_context.gop_size = "yuv420p", _GOP
+            stream.pix_fmt, stream.codec_context.gop_size, stream.thread_count = "yuv420p", _GOP, 1
             for piece in read_pieces(video, range(video.num_frames), self.short_side):
                 height, width = (side - side % 2 for side in piece.shape[-2:])  # colour has half the resolution
                 if not stream.codec_context.is_open:
