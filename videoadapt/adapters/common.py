@@ -1,7 +1,9 @@
 """What the adapters share."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -27,3 +29,9 @@ def start_at_zero(layer: nn.Linear | nn.Conv1d) -> None:
     """Weight and bias to zero: the layer's output, and all that only scales it, starts at nothing."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
+
+
+def without_autocast(device: str) -> AbstractContextManager:
+    """Operations in the precision of their operands."""
+    available = torch.amp.is_autocast_available(device)  # not on the meta device
+    return torch.autocast(device, enabled=False) if available else nullcontext()

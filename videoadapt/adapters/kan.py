@@ -1,14 +1,14 @@
 """Kolmogorov-Arnold layers: a learnable one-dimensional function on every edge."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, Widths
+from videoadapt.adapters.common import Size, Widths, without_autocast
+from videoadapt.adapters.kan_kernel import kan_linear
 from videoadapt.adapters.splines import spline_basis
 
 
@@ -42,21 +42,23 @@ class KANLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(... in) to (... out), in the dtype of x."""
-        with _without_autocast(x.device.type):
-            u = x.float()
+        if self.spline_order != 3:
+            return self.reference(x)
+        parameters = self.base_weight, self.spline_weight, self.spline_scaler
+        return kan_linear(x, *parameters, self.grid_size, torch.compiler.is_compiling())
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same, as the formula reads: it keeps all features for the backward pass."""
+        with without_autocast(x.device.type):
+            u = x.to(self.base_weight.dtype)
             features = torch.cat([F.silu(u).unsqueeze(-2), spline_basis(u, self.grid_size, self.spline_order)], dim=-2)
             splines = self.spline_scaler.unsqueeze(1) * self.spline_weight.transpose(1, 2)
             edges = torch.cat([self.base_weight.unsqueeze(1), splines], dim=1)  # (out, 1+grid+order, in)
-            y = F.linear(features.flatten(-2), edges.flatten(1).float())
+            y = F.linear(features.flatten(-2), edges.flatten(1))
         return y.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, grid_size={self.grid_size}, order={self.spline_order}"
-
-
-def _without_autocast(device: str) -> AbstractContextManager:
-    available = torch.amp.is_autocast_available(device)  # not on the meta device
-    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 class KAN(nn.Module):

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import Size, Widths, start_at_zero
@@ -30,4 +31,5 @@ class LoKi(nn.Module):
         start_at_zero(self.up)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * self.up(self.kan(self.down(x)))
+        y = self.scale * self.kan(self.down(x))
+        return F.linear(y, self.up.weight, self.scale * self.up.bias)

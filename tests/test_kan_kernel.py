@@ -1,0 +1,78 @@
+"""The KAN layer as one operator, in each of its forms, against its readable form."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from interpreted_kernels import inputs, layer_of
+
+from videoadapt import adapters
+from videoadapt.adapters import KANLinear, kan_kernel, kan_pieces
+from videoadapt.adapters.kan_kernel import kan_linear, kan_linear_backward
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Pieces of four tokens, so that nine make three and the last is short."""
+    monkeypatch.setattr(kan_pieces, "_FEATURES", 8 * 5 * 4)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_it_passes_gradcheck_across_its_pieces(few, compiled):
+    _, parameters = layer_of(5, 7, torch.float64)
+    x = inputs(3, 3, 5, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x, *p: kan_linear(x, *p, 5, compiled), (x, *parameters))
+
+
+@pytest.mark.parametrize("grid_size", [2, 5, 9])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_it_equals_the_readable_form(few, compiled, grid_size):
+    layer = KANLinear(5, 7, grid_size).double()
+    parameters = layer.base_weight, layer.spline_weight, layer.spline_scaler
+    x, grad = inputs(3, 3, 5, dtype=torch.float64), torch.randn(3, 3, 7, dtype=torch.float64)
+    fast, readable = kan_linear(x, *parameters, grid_size, compiled), layer.reference(x)
+    torch.testing.assert_close(fast, readable, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(y, (x, *parameters), grad) for y in (fast, readable)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_it_keeps_the_rules_of_operators():
+    """Among them: what it tells the compiler of shapes is true, and it changes no input."""
+    _, parameters = layer_of(5, 7)
+    x = inputs(2, 3, 5)
+    torch.library.opcheck(kan_linear, (x, *parameters, 5, False))
+    detached = [tensor.detach() for tensor in (x, *parameters)]
+    torch.library.opcheck(kan_linear_backward, (torch.randn(2, 3, 7), *detached, 5, False))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_bases_are_fp32_under_autocast(dtype):
+    layer, _ = layer_of(5, 7)
+    x = inputs(6, 5).detach().to(dtype)
+    exact = layer(x.float())
+    with torch.autocast("cpu", dtype):
+        fast, readable = layer(x), layer.reference(x)
+    assert fast.dtype == readable.dtype == dtype
+    torch.testing.assert_close(fast, exact.to(dtype))
+    torch.testing.assert_close(readable, exact.to(dtype))
+
+
+def test_the_gpu_kernels_through_tritons_interpreter():
+    """In a process of its own: triton reads the variable when it is first imported."""
+    pytest.importorskip("triton")
+    tests = Path(__file__).with_name("interpreted_kernels.py")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tests)]
+    done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout
+
+
+def test_a_gpu_without_triton_falls_back(monkeypatch):
+    kan_kernel._kernels.cache_clear()
+    monkeypatch.delattr(adapters, "kan_triton", raising=False)
+    monkeypatch.setitem(sys.modules, "videoadapt.adapters.kan_triton", None)  # its import fails
+    assert kan_kernel._kernels() is None
+    kan_kernel._kernels.cache_clear()

@@ -1,0 +1,88 @@
+"""One KAN layer as one operator, which keeps its input for the backward pass and nothing else.
+
+The features of a token, nine of every input by default, are made when they are needed and made again for the
+backward pass: ``kan_triton`` never writes them down, ``kan_pieces`` does so for some tokens at a time. torch.compile
+takes the operator as it is. The readable form is ``KANLinear.reference``; this one is for cubic splines alone.
+"""
+
+import os
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from videoadapt.adapters import kan_pieces
+from videoadapt.adapters.common import without_autocast
+
+
+@torch.library.custom_op("videoadapt::kan_linear", mutates_args=())
+def kan_linear(x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_size: int, compiled: bool) -> Tensor:
+    """``y_q = sum_p [ w_qp silu(x_p) + s_qp sum_j c_qpj B_j(x_p) ]``: x (... in) to (... out), in the dtype of x.
+
+    Args:
+        base: w, (out in).
+        spline: c, (out in grid_size+3).
+        scaler: s, (out in).
+        grid_size: cells of the uniform grid on [-1, 1].
+        compiled: let torch.compile write ``kan_pieces``' features.
+    """
+    with without_autocast(x.device.type):
+        if triton := _triton(x):
+            return triton.forward(x, base, spline, scaler, grid_size)
+        return kan_pieces.forward(x, base, spline, scaler, grid_size, compiled)
+
+
+@torch.library.custom_op("videoadapt::kan_linear_backward", mutates_args=())
+def kan_linear_backward(
+    grad: Tensor, x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_size: int, compiled: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of x, base, spline and scaler; grad is (... out)."""
+    with without_autocast(x.device.type):
+        if triton := _triton(x):
+            return triton.backward(grad, x, base, spline, scaler, grid_size)
+        return kan_pieces.backward(grad, x, base, spline, scaler, grid_size, compiled)
+
+
+def _triton(x: Tensor) -> ModuleType | None:
+    """The kernels for where x stands, unless VIDEOADAPT_TRITON=0 forbids them."""
+    wanted = x.is_cuda and x.dtype != torch.float64 and os.environ.get("VIDEOADAPT_TRITON") != "0"
+    return _kernels() if wanted else None
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    try:
+        from videoadapt.adapters import kan_triton
+    except ImportError:  # triton comes with torch on Linux alone
+        return None
+    return kan_triton
+
+
+@kan_linear.register_fake
+def _(x: Tensor, base: Tensor, *_) -> Tensor:
+    return x.new_empty(*x.shape[:-1], base.shape[0])
+
+
+@kan_linear_backward.register_fake
+def _(grad: Tensor, *inputs) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs[:4])
+
+
+def _keep(ctx, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.grid_size, ctx.compiled = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx, grad: Tensor) -> tuple:
+    return *kan_linear_backward(grad, *ctx.saved_tensors, ctx.grid_size, ctx.compiled), None, None
+
+
+kan_linear.register_autograd(_gradients, setup_context=_keep)
+
+
+@register_flop_formula(torch.ops.videoadapt.kan_linear)
+def _flops(x_shape, base_shape, spline_shape, *_, **__) -> int:
+    tokens = x_shape.numel() // x_shape[-1]
+    return 2 * tokens * base_shape.numel() * (1 + spline_shape[-1])
