@@ -5,8 +5,9 @@ import json
 import pytest
 from conftest import encode, numbered_frames
 
-from videoadapt.benchmarks import decode, timing
+from videoadapt.benchmarks import decode
 from videoadapt.data.decode import open_video
+from videoadapt.engine.cost import interleaved
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_the_videos_made_for_it_are_what_they_say(tmp_path):
 
 def test_sides_take_turns_after_a_call_to_warm_up():
     calls = []
-    times = timing.interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=2)
+    times = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=2)
     assert calls == ["a", "b"] * 3
     assert all(seconds.least <= seconds.median <= seconds.most for seconds in times.values())
 

@@ -148,14 +148,16 @@ def test_test_views_hold_the_right_frames_and_crops(root):
     indices = lambda num_frames: segment_indices(num_frames, 3, clips=2)  # noqa: E731
     videos = TestVideos(RECORDS, VideoReader(str(root), "pyav"), indices, TestTransform(48, 48, 3))
     sample = videos[1]
-    assert sample.views.shape == (6, 3, 3, 48, 48)
+    views = sample.views()
+    assert views.shape == (6, 3, 3, 48, 48)
+    assert sample.frames.shape == (6, 3, 48, 64) and len(sample.windows) == 3  # what leaves the worker
     expected = segment_indices(31, 3, clips=2)
     whole = np.stack(numbered_frames(31)).transpose(0, 3, 1, 2)
     for view in range(6):
         clip, crop = divmod(view, 3)
         left = (0, 8, 16)[crop]
         pixels = whole[expected[clip]][..., left : left + 48].transpose(1, 0, 2, 3)
-        assert np.abs(sample.views[view].numpy().astype(int) - pixels).mean() < 8
+        assert np.abs(views[view].numpy().astype(int) - pixels).mean() < 8
 
 
 def test_missing_files_are_found(root):

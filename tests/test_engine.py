@@ -6,9 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from conftest import perturb, tiny
 from torch import nn
 
-from videoadapt.data.datasets import Sample
+from videoadapt.builders import build_model
+from videoadapt.data.datasets import Sample, TestSample
 from videoadapt.engine import metrics
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint, save_checkpoint, save_state
 from videoadapt.engine.evaluate import Evaluator
@@ -17,6 +19,7 @@ from videoadapt.engine.precision import grad_scaler
 from videoadapt.engine.train import Recipe, train_step
 from videoadapt.errors import UserError
 
+TestSample.__test__ = False
 CPU = torch.device("cpu")
 
 
@@ -34,35 +37,76 @@ def test_accuracies_by_hand():
 class Sums(nn.Module):
     """Logits that depend on each view alone: its mean in class 1, zero elsewhere."""
 
-    def forward(self, x):
-        means = x.float().mean((1, 2, 3, 4))
+    def __init__(self):
+        super().__init__()
+        self.embedded, self.calls = [], []
+
+    def embed(self, frames):
+        self.embedded.append(len(frames))
+        return frames.float().mean((1, 2, 3))
+
+    def classify(self, embedded):
+        self.calls.append(len(embedded))
+        means = embedded.mean(1)
         return torch.stack([torch.zeros_like(means), means, torch.zeros_like(means)], 1)
 
 
+THREE = tuple((slice(0, 4), slice(left, left + 4)) for left in (0, 2, 4))
+
+
+def _video(index, clips, windows=THREE, seed=0):
+    frames = torch.randint(0, 5, (9, 3, 4, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return TestSample(index, index % 3, frames, torch.tensor(clips), windows)
+
+
 def _samples(counts, bad=()):
-    generator = torch.Generator().manual_seed(0)
     for index, count in enumerate(counts):
-        views = torch.randint(0, 5, (count, 3, 2, 4, 4), generator=generator, dtype=torch.uint8)
-        yield Sample(index, index % 3, None, ("x.mp4: broken",)) if index in bad else Sample(index, index % 3, views)
+        if index in bad:
+            yield TestSample(index, index % 3, unreadable="x.mp4: broken")
+        else:
+            yield _video(index, [[n, n + 1] for n in range(count)], THREE[: 1 + 2 * (index % 2)], seed=index)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
 @pytest.mark.parametrize("fusion", ["softmax", "logits"])
 def test_views_are_fused_per_video_whatever_the_batch(batch_size, fusion):
-    counts = [3, 1, 4, 2, 6]
+    counts = [3, 1, 7, 2, 4]
     result = Evaluator(CPU, fusion=fusion, batch_size=batch_size)(Sums(), _samples(counts), 5)
     for sample in _samples(counts):
-        logits = Sums()(sample.views)
+        means = sample.views().float().mean((1, 2, 3, 4))
+        logits = torch.stack([torch.zeros_like(means), means, torch.zeros_like(means)], 1)
         expected = (logits.softmax(1) if fusion == "softmax" else logits).mean(0)
-        np.testing.assert_allclose(result.scores[sample.index], expected, rtol=1e-6)
+        np.testing.assert_allclose(result.scores[sample.index], expected, rtol=1e-5)
     assert result.index.tolist() == [0, 1, 2, 3, 4] and result.label.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_the_same_view_twice_is_one_view_and_clips_may_swap():
-    views = torch.randint(0, 5, (2, 3, 2, 4, 4), dtype=torch.uint8)
-    score = lambda v: Evaluator(CPU)(Sums(), [Sample(0, 1, v)], 1).scores  # noqa: E731
-    np.testing.assert_allclose(score(views[:1]), score(views[:1].repeat(3, 1, 1, 1, 1)), rtol=1e-6)
-    np.testing.assert_allclose(score(views), score(views.flip(0)), rtol=1e-6)
+    score = lambda clips, windows=THREE: Evaluator(CPU)(Sums(), [_video(0, clips, windows)], 1).scores  # noqa: E731
+    np.testing.assert_allclose(score([[0, 1]]), score([[0, 1]] * 3, THREE * 2), rtol=1e-6)
+    np.testing.assert_allclose(score([[0, 1], [2, 5]]), score([[2, 5], [0, 1]], THREE[::-1]), rtol=1e-6)
+    assert not np.allclose(score([[0, 1]] * 2 + [[2, 5]]), score([[0, 1], [2, 5]]), rtol=1e-4)  # it counts twice
+
+
+def test_nothing_is_computed_twice_and_batches_are_full():
+    model = Sums()
+    clips = [[0, 3, 6], [0, 3, 6], [3, 6, 8]]  # two are one
+    Evaluator(CPU, batch_size=2)(model, [_video(index, clips, (*THREE, THREE[0])) for index in range(3)], 3)
+    assert sum(model.embedded) == 3 * 3 * 9  # videos, distinct crops, frames
+    assert sum(model.calls) == 3 * 3 * 2  # videos, distinct crops, distinct clips
+    assert set(model.embedded[:-1]) == {2 * 3} and set(model.calls) == {2}
+
+
+def test_a_frame_of_several_clips_is_embedded_once_and_scores_as_in_each_of_them():
+    for section in ({}, {"temporal_embedding": False}, {"slots": {"time_out": {"kind": "adapter", "widths": [8]}}}):
+        model = build_model(tiny(**section)).eval()
+        perturb(model)
+        frames = torch.randint(0, 256, (6, 3, 32, 48), dtype=torch.uint8)
+        windows = tuple((slice(0, 32), slice(left, left + 32)) for left in (0, 8, 16))
+        sample = TestSample(0, 1, frames, torch.tensor([[0, 1, 2, 3], [2, 3, 4, 5]]), windows)
+        with torch.no_grad():
+            expected = model(sample.views()).softmax(1).mean(0)
+        scores = Evaluator(CPU, batch_size=4)(model, [sample], 1).scores[0]
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
 
 
 def test_unreadable_videos_are_an_error_or_wrong_or_skipped_but_always_told():

@@ -153,12 +153,12 @@ def test_workers_of_either_kind_read_the_same(root, backend, start):
     """Also when this process has used the decoder before."""
     reader = VideoReader(str(root), backend)
     videos = TestVideos([Record(f"{n}.mp4", 0) for n in range(4)], reader, _middle, TestTransform(48, 48, 3))
-    alone = [videos[index].views for index in range(4)]
+    alone = [videos[index].views() for index in range(4)]
     loader = test_loader(videos, workers=2)
     loader.multiprocessing_context = multiprocessing.get_context(start)
     samples = list(loader)
     assert [sample.decoder for sample in samples] == [backend] * 4
-    assert all(torch.equal(a, sample.views) for a, sample in zip(alone, samples, strict=True))
+    assert all(torch.equal(a, sample.views()) for a, sample in zip(alone, samples, strict=True))
 
 
 def _middle(count):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from videoadapt import cli
 from videoadapt.benchmarks import decode
-from videoadapt.benchmarks.timing import machine
+from videoadapt.benchmarks.machine import machine
 from videoadapt.data.views import Views
 from videoadapt.errors import UserError
 

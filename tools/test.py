@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from videoadapt import builders, cli
+from videoadapt.adapters.attach import merge_linears
 from videoadapt.atomic import atomically
 from videoadapt.config import Config, load_config
 from videoadapt.engine import distributed
@@ -57,7 +58,7 @@ def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tup
     builders.check_checkpoint(config, about, checkpoint)
     model = builders.build_model(config.model, device)
     builders.fill_model(model, tensors, about, checkpoint)
-    return model, about["classes"]
+    return merge_linears(model) if config.model.merge else model, about["classes"]
 
 
 def _provenance(config: Config, views: str, checkpoint: Path | None) -> dict:

@@ -16,6 +16,7 @@ from videoadapt.data.views import Views
 from videoadapt.engine import distributed
 from videoadapt.engine.train import STATE, train
 from videoadapt.errors import UserError
+from videoadapt.models.backbone import set_checkpointing
 
 _RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", STATE)
 _FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root", "data.time_limit"})
@@ -31,7 +32,10 @@ def main() -> None:
     classes = builders.class_names(config.data)
     loader = builders.build_train_loader(config, ranks)
     val_loader = builders.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
+    if config.model.merge:
+        raise UserError("model.merge: merged tuners cannot learn; it is for tools/test.py")
     model = builders.build_model(config.model, ranks.device)
+    set_checkpointing(model.backbone, config.run.activation_checkpointing)
     optimizer, schedule, scaler = builders.build_optimization(config, model, len(loader), ranks)
     evaluator = builders.build_evaluator(config, ranks)
     resume = _claim(config, ranks)

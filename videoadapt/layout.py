@@ -1,6 +1,8 @@
-"""How the tokens of a vision transformer lie."""
+"""How the tokens of a vision transformer lie, and where they come from."""
 
 from typing import NamedTuple
+
+from torch import Tensor, nn
 
 
 class Layout(NamedTuple):
@@ -10,3 +12,10 @@ class Layout(NamedTuple):
     prefix: int
     height: int
     width: int
+
+
+class Origin(NamedTuple):
+    """Normed tokens: ``norm(source)``."""
+
+    norm: nn.Module
+    source: Tensor

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Dropout, Size, start_at_zero
+from videoadapt.adapters.common import DownLinear, Dropout, Size, start_at_zero
+from videoadapt.layout import Origin
 
 
 class AdaptFormer(nn.Module):
@@ -17,12 +18,14 @@ class AdaptFormer(nn.Module):
         scale: s, 0.1 in the paper.
     """
 
+    takes_origin = True
+
     def __init__(self, dim: int, *, width: Size = 64, scale: float = 0.1, dropout: Dropout = 0.0) -> None:
         super().__init__()
-        self.down, self.up = nn.Linear(dim, width), nn.Linear(width, dim)
+        self.down, self.up = DownLinear(dim, width), nn.Linear(width, dim)
         self.dropout, self.scale = nn.Dropout(dropout), scale
         nn.init.zeros_(self.down.bias)
         start_at_zero(self.up)
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.scale * self.up(self.dropout(F.relu(self.down(z))))
+    def forward(self, z: Tensor, origin: Origin | None = None) -> Tensor:
+        return self.scale * self.up(self.dropout(F.relu(self.down(z, origin))))

@@ -1,11 +1,14 @@
 """What the adapters share."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from videoadapt.layout import Origin
 
 Size = Annotated[int, Field(ge=1)]
 Widths = Annotated[list[Size], Field(min_length=1)]
@@ -31,7 +34,31 @@ def start_at_zero(layer: nn.Linear | nn.Conv1d) -> None:
     nn.init.zeros_(layer.bias)
 
 
-def without_autocast(device: str) -> AbstractContextManager:
-    """Operations in the precision of their operands."""
-    available = torch.amp.is_autocast_available(device)  # not on the meta device
-    return torch.autocast(device, enabled=False) if available else nullcontext()
+class DownLinear(nn.Linear):
+    """The first linear of a bottleneck.
+
+    Told of the norm that made its input, it keeps the norm's own input for the backward pass, which is kept anyway,
+    and makes its input again: one tensor of width D less.
+    """
+
+    def forward(self, x: Tensor, origin: Origin | None = None) -> Tensor:
+        if origin is None or torch.compiler.is_compiling():  # what a compiled graph keeps is the compiler's choice
+            return super().forward(x)
+        return _LinearOfNorm.apply(x, self.weight, self.bias, origin.source.detach(), origin.norm)
+
+
+class _LinearOfNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, source: Tensor, norm: nn.Module) -> Tensor:
+        ctx.save_for_backward(weight, bias, source)
+        ctx.norm, ctx.dtype = norm, x.dtype
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, bias, source = ctx.saved_tensors
+        x = ctx.norm(source).to(grad.dtype).flatten(0, -2)
+        flat = grad.flatten(0, -2)
+        grad_x = (grad @ weight.to(grad.dtype)).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return grad_x, (flat.t() @ x).to(weight.dtype), flat.sum(0).to(bias.dtype), None, None

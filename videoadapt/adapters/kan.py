@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, Widths, without_autocast
+from videoadapt.adapters.common import Size, Widths
 from videoadapt.adapters.kan_kernel import kan_linear
 from videoadapt.adapters.splines import spline_basis
+from videoadapt.precision import without_autocast
 
 
 class KANLinear(nn.Module):

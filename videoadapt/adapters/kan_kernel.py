@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from videoadapt.adapters import kan_pieces
-from videoadapt.adapters.common import without_autocast
+from videoadapt.precision import without_autocast
 
 
 @torch.library.custom_op("videoadapt::kan_linear", mutates_args=())

@@ -5,8 +5,9 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, Widths, start_at_zero
+from videoadapt.adapters.common import DownLinear, Size, Widths, start_at_zero
 from videoadapt.adapters.kan import KANLinear
+from videoadapt.layout import Origin
 
 
 class LoKi(nn.Module):
@@ -20,16 +21,18 @@ class LoKi(nn.Module):
     ``W_down`` and ``W_up`` carry a bias; ``W_up`` starts at zero, and so does the delta.
     """
 
+    takes_origin = True
+
     def __init__(
         self, dim: int, *, widths: Widths, scale: float = 1.0, grid_size: Size = 5, spline_order: Size = 3
     ) -> None:
         super().__init__()
-        self.down = nn.Linear(dim, widths[0])
+        self.down = DownLinear(dim, widths[0])
         self.kan = nn.Sequential(*(KANLinear(i, o, grid_size, spline_order) for i, o in pairwise(widths)))
         self.up = nn.Linear(widths[-1], dim)
         self.scale = scale
         start_at_zero(self.up)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.scale * self.kan(self.down(x))
+    def forward(self, x: Tensor, origin: Origin | None = None) -> Tensor:
+        y = self.scale * self.kan(self.down(x, origin))
         return F.linear(y, self.up.weight, self.scale * self.up.bias)

@@ -9,7 +9,6 @@ import av
 import numpy as np
 import torch
 
-from videoadapt.benchmarks.timing import interleaved
 from videoadapt.data.cache import VideoCache
 from videoadapt.data.datasets import TestVideos
 from videoadapt.data.decode import Backend, is_available, open_video
@@ -18,6 +17,7 @@ from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform, resize_short_side
 from videoadapt.data.views import Views
+from videoadapt.engine.cost import interleaved
 
 Frames = Callable[[], np.ndarray]
 
@@ -65,7 +65,7 @@ def view_rows(path: Path, views: Views, size: int, rounds: int) -> list[dict[str
     videos = TestVideos([Record(path.name, 0)], VideoReader(str(path.parent), short_side=size), indices, transform)
     ours = f"views[{views}]"
     each = partial(_views_apart, path, indices, transform, views)
-    return _rows(path, ours, {ours: lambda: videos[0].views, "one decode for each view": each}, rounds)
+    return _rows(path, ours, {ours: lambda: videos[0].views(), "one decode for each view": each}, rounds)
 
 
 def cache_rows(path: Path, folder: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 
 # What may differ between a checkpoint's model section and that of a test: it changes no trained function.
-_FREE_IN_TEST = frozenset({"pretrained", "image_size", "num_frames", "drop_path", "dropout"})
+_FREE_IN_TEST = frozenset({"merge", "pretrained", "image_size", "num_frames", "drop_path", "dropout"})
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", pretrained: str | None = None) -> Classifier:

@@ -88,6 +88,7 @@ class ModelConfig(Section):
     drop_path: Rate = 0.0  # of the last block; rises linearly from 0, drops whole clips
     drop_path_on: Literal["adapters", "branches"] = "adapters"  # AIM's time branch and mlp_side | every residual branch
     dropout: Rate = 0.0  # before the head
+    merge: bool = False  # tools/test.py: fold the tuners into the frozen linears first
     zero_shot: str | list[str] | None = None  # prompt templates: a name of videoadapt.models.templates, or a list
 
 
@@ -145,6 +146,7 @@ class RunConfig(Section):
     seed: int = Field(0, ge=0)
     device: str = "auto"  # auto: cuda where there is one
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    activation_checkpointing: Literal["none", "mlp", "block"] = "none"  # what is computed again and not kept
     threads: Positive | None = None  # of torch on the CPU; torch's own choice by default
     eval_every: Positive = 1  # epochs
     log_every: Positive = 20  # steps

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +22,33 @@ ClipIndices = Callable[..., np.ndarray]  # (num_frames, rng=...) -> (clips, t)
 
 
 class Sample(NamedTuple):
-    """One video: its views, or why there are none."""
+    """A training video: its clips, or why there are none."""
 
     index: int
     label: int
     views: Tensor | None  # (v c t h w) uint8
-    unreadable: tuple[str, ...] = ()  # messages: of this video in testing, of those it replaces in training
+    unreadable: tuple[str, ...] = ()  # messages, of this video and of those it replaces
     decoder: str | None = None  # what read it
+
+
+class TestSample(NamedTuple):
+    """A video to score: each frame that any view shows, once, and which views are made of them; or why there is none.
+
+    A view is ``frames[clip][..., rows, columns]`` for a row ``clip`` of ``clips`` and a window ``(rows, columns)``.
+    """
+
+    index: int
+    label: int
+    frames: Tensor | None = None  # (n c h w) uint8
+    clips: Tensor | None = None  # (clips t): places in ``frames``
+    windows: tuple[tuple[slice, slice], ...] = ()  # of the crops
+    unreadable: str | None = None  # message
+    decoder: str | None = None  # what read it
+
+    def views(self) -> Tensor:
+        """All of them, clip by clip and crop by crop: (v c t h w)."""
+        views = [self.frames[clip][..., rows, columns] for clip in self.clips for rows, columns in self.windows]
+        return torch.stack(views).transpose(1, 2)
 
 
 class TrainVideos(Dataset):
@@ -69,7 +88,7 @@ class TrainVideos(Dataset):
 
 
 class TestVideos(Dataset):
-    """Every view of every listed video, once; an unreadable one comes without views and with its message."""
+    """Every listed video, once, as a ``TestSample``; an unreadable one comes with its message and nothing else."""
 
     def __init__(
         self, records: Sequence[Record], reader: VideoReader, indices: ClipIndices, transform: TestTransform
@@ -79,23 +98,14 @@ class TestVideos(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> TestSample:
         record = self.records[index]
         try:
-            frames, rows, decoder = self.reader.clips(record.path, self.indices)
+            frames, clips, decoder = self.reader.clips(record.path, self.indices)
         except VideoReadError as error:
-            return Sample(index, record.label, None, (str(error),))
-        return Sample(index, record.label, _views(self.transform.windows(frames), rows), decoder=decoder)
-
-
-def _views(crops: Sequence[Tensor], rows: Tensor) -> Tensor:
-    """Clip by clip and crop by crop, (v c t h w); each pixel is copied once."""
-    channels, height, width = crops[0].shape[1:]
-    views = torch.empty(len(rows) * len(crops), channels, rows.shape[1], height, width, dtype=crops[0].dtype)
-    for view, (clip, crop) in zip(views, product(rows.tolist(), crops), strict=True):
-        for frame, row in enumerate(clip):
-            view[:, frame] = crop[row]
-    return views
+            return TestSample(index, record.label, unreadable=str(error))
+        frames, windows = self.transform.cut(frames)
+        return TestSample(index, record.label, frames, clips, windows, decoder=decoder)
 
 
 def missing_files(records: Sequence[Record], root: str) -> list[str]:

@@ -51,16 +51,20 @@ class TestTransform:
         self.size, self.resize, self.crops, self.squash = size, resize, crops, squash
 
     def __call__(self, frames: Tensor) -> Tensor:
-        return torch.stack(self.windows(frames))
+        frames, windows = self.cut(frames)
+        return torch.stack([frames[..., rows, columns] for rows, columns in windows])
 
-    def windows(self, frames: Tensor) -> list[Tensor]:
-        """The crops, each a window on the same resized frames."""
+    def cut(self, frames: Tensor) -> tuple[Tensor, tuple[tuple[slice, slice], ...]]:
+        """The resized frames, no larger than the crops need, and the window (rows, columns) of each crop in them."""
         if self.squash:
             frames = F.resize(frames, [self.size, self.size], antialias=True)
         else:
             frames = resize_short_side(frames, self.resize)
         corners = crop_corners(*frames.shape[-2:], self.size, self.crops)
-        return [frames[..., top : top + self.size, left : left + self.size] for top, left in corners]
+        (top, left), (bottom, right) = (map(end, zip(*corners, strict=True)) for end in (min, max))
+        frames = frames[..., top : bottom + self.size, left : right + self.size]
+        windows = [(slice(y - top, y - top + self.size), slice(x - left, x - left + self.size)) for y, x in corners]
+        return frames.contiguous(), tuple(windows)
 
 
 def resize_short_side(frames: Tensor, pixels: int) -> Tensor:

@@ -1,15 +1,16 @@
 """Multi-view evaluation in which every listed video counts exactly once."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from videoadapt.engine import distributed, metrics
+from videoadapt.engine.batches import in_batches
 from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
 
@@ -39,6 +40,16 @@ class Predictions:
         return {**accuracies, "num_unreadable": len(self.unreadable), "num_read_by": self.decoders}
 
 
+class _Crop(NamedTuple):
+    """What becomes of the frames of one crop of one video."""
+
+    index: int  # of the video
+    frames: int  # of a clip
+    clips: Tensor  # (clips t): places among the frames
+    weights: Tensor  # (clips): shares in the video's score
+    is_last: bool  # of the video
+
+
 @dataclass(frozen=True)
 class Evaluator:
     """How videos are scored.
@@ -56,7 +67,11 @@ class Evaluator:
     on_bad: Literal["error", "count_wrong", "skip"] = "error"
 
     def __call__(self, model: nn.Module, samples: Iterable, num_videos: int) -> Predictions:
-        """Score this rank's samples and gather every rank's; the same result on each of them."""
+        """Score this rank's ``TestSample``s and gather every rank's; the same result on each of them.
+
+        The model takes a video in two steps: ``embed(frames)`` for each frame alone, ``classify(embedded)`` for clips.
+        A frame that several views show, and a view that is another one again, is computed once.
+        """
         model.eval()
         labels: dict[int, int] = {}
         decoders: dict[int, str] = {}
@@ -70,50 +85,47 @@ class Evaluator:
                 whole.update(share)
         return self._assemble(*merged, num_videos)
 
-    def _readable(
-        self, samples: Iterable, labels: dict, decoders: dict, unreadable: dict
-    ) -> Iterator[tuple[int, Tensor]]:
+    def _readable(self, samples: Iterable, labels: dict, decoders: dict, unreadable: dict) -> Iterator:
         for sample in samples:
             labels[sample.index] = sample.label
-            if sample.views is not None:
+            if sample.frames is not None:
                 decoders[sample.index] = sample.decoder
-                yield sample.index, sample.views
+                yield sample
             elif self.on_bad == "error":
-                raise UserError(f"{sample.unreadable[0]}; test.on_bad: count_wrong or skip would go on")
+                raise UserError(f"{sample.unreadable}; test.on_bad: count_wrong or skip would go on")
             else:
-                unreadable[sample.index] = sample.unreadable[0]
+                unreadable[sample.index] = sample.unreadable
 
     @torch.inference_mode()
-    def _scores(self, model: nn.Module, videos: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, fused scores), from batches that views of neighbouring videos fill together."""
-        waiting: list[tuple[int, int]] = []  # index and number of views, in order
-        views: list[Tensor] = []
-        scores: list[Tensor] = []
-        for index, clips in videos:
-            waiting.append((index, len(clips)))
-            views += clips
-            while len(views) >= self.batch_size:
-                scores += self._forward(model, views[: self.batch_size])
-                del views[: self.batch_size]
-            while waiting and len(scores) >= waiting[0][1]:
-                yield self._fuse(waiting.pop(0), scores)
-        if views:
-            scores += self._forward(model, views)
-        while waiting:
-            yield self._fuse(waiting.pop(0), scores)
+    def _scores(self, model: nn.Module, samples: Iterable) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, fused scores), from batches that neighbouring videos fill together."""
+        embedded = in_batches(self._run(model.embed), self._crops(samples), lambda crop: self.batch_size * crop.frames)
+        clips = ((crop, frames[crop.clips]) for crop, frames in embedded)
+        total = 0
+        for crop, logits in in_batches(self._run(model.classify), clips, lambda _: self.batch_size):
+            scores = logits.float().softmax(1) if self.fusion == "softmax" else logits.float()
+            total = total + crop.weights @ scores
+            if crop.is_last:
+                yield crop.index, total.cpu().numpy()
+                total = 0
 
-    def _forward(self, model: nn.Module, views: list[Tensor]) -> Tensor:
-        batch = torch.stack(views).to(self.device, non_blocking=True)
-        with autocast(self.device, self.precision):
-            logits = model(batch)
-        return (logits.float().softmax(1) if self.fusion == "softmax" else logits.float()).cpu()
+    def _crops(self, samples: Iterable) -> Iterator[tuple["_Crop", Tensor]]:
+        """Each distinct crop of a video with its distinct clips, and the frames (n c h w) it shows."""
+        for sample in samples:
+            frames = sample.frames.to(self.device, non_blocking=True)
+            clips, counts = (t.to(self.device) for t in torch.unique(sample.clips, dim=0, return_counts=True))
+            windows = Counter((rows.start, rows.stop, columns.start, columns.stop) for rows, columns in sample.windows)
+            shares = counts.float() / (len(sample.clips) * len(sample.windows))
+            for number, ((top, bottom, left, right), times) in enumerate(windows.items(), start=1):
+                crop = _Crop(sample.index, clips.shape[1], clips, times * shares, number == len(windows))
+                yield crop, frames[..., top:bottom, left:right]
 
-    @staticmethod
-    def _fuse(video: tuple[int, int], scores: list[Tensor]) -> tuple[int, np.ndarray]:
-        index, count = video
-        fused = torch.stack(scores[:count]).mean(0).numpy()
-        del scores[:count]
-        return index, fused
+    def _run(self, step: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def run(batch: Tensor) -> Tensor:
+            with autocast(self.device, self.precision):
+                return step(batch)
+
+        return run
 
     def _assemble(self, labels: dict, fused: dict, decoders: dict, unreadable: dict, num_videos: int) -> Predictions:
         if sorted(labels) != list(range(num_videos)):

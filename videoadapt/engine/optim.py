@@ -22,7 +22,7 @@ def build_optimizer(
         for group in groups:
             group["params"] = [p for p in group["params"] if p is not embedding]
         groups.append({"params": [embedding], "weight_decay": 0.0, "lr_scale": temporal_lr_scale})
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, betas=betas)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, betas=betas, fused=True)
 
 
 def build_schedule(

@@ -76,7 +76,7 @@ def train(
         resume: go on from ``out_dir``'s resume state.
     """
     progress = _restore(out_dir / STATE, model, optimizer, scaler) if resume else Progress()
-    replica = DistributedDataParallel(model) if ranks.world > 1 else model
+    replica = DistributedDataParallel(model, broadcast_buffers=False) if ranks.world > 1 else model
     steps = len(loader) // recipe.accumulate
     if progress.step != progress.epoch * steps:
         raise UserError(f"{out_dir / STATE}: made with other steps an epoch than {steps}; resume with as many ranks")

@@ -6,9 +6,10 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from videoadapt.errors import UserError, nearest
 from videoadapt.models.block import SpaceTimeBlock
@@ -92,7 +93,31 @@ def open_blocks(vit: VisionTransformer, *, drop_path: float = 0.0, **options: An
     """Replace the blocks by ``SpaceTimeBlock``s around the same modules; drop-path rises linearly from 0."""
     rates = torch.linspace(0, drop_path, len(vit.blocks), device="cpu").tolist()
     opened = [SpaceTimeBlock(block, drop_path=rate, **options) for block, rate in zip(vit.blocks, rates, strict=True)]
+    for block in opened:
+        if isinstance(block.mlp.act, timm.layers.QuickGELU):
+            block.mlp.act = QuickGelu()
     vit.blocks = nn.Sequential(*opened)
+
+
+def set_checkpointing(backbone: nn.Module, mode: str) -> None:
+    """``none``, ``mlp`` or ``block``: see ``SpaceTimeBlock``. A hierarchical backbone has blocks alone."""
+    if hasattr(backbone, "blocks"):
+        for block in backbone.blocks:
+            block.checkpointing = mode
+    elif mode == "mlp":
+        raise UserError("run.activation_checkpointing: mlp is for ViTs; a hierarchical backbone takes block")
+    else:
+        backbone.set_grad_checkpointing(mode == "block")
+
+
+class QuickGelu(nn.Module):
+    """CLIP's ``x sigmoid(1.702 x)`` as a scaled SiLU, which keeps one tensor for the backward pass and not two.
+
+    The input is overwritten: no linear before it keeps its output.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x.mul_(1.702)).div_(1.702)
 
 
 def holders(backbone: nn.Module, view: str) -> list[nn.Module]:

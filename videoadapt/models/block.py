@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from videoadapt.layout import Layout
+from videoadapt.layout import Layout, Origin
 
 Order = Literal["time_first", "space_first"]
 DropPathOn = Literal["adapters", "branches"]
@@ -25,7 +26,9 @@ class SpaceTimeBlock(nn.Module):
         space   x = x + space_in(x);  z = norm1(x);  a = attn(z);  x = x + a + space_out(a) + space_side(z)
         mlp     x = x + mlp_in(x);    z = norm2(x);                x = x + mlp(z) + mlp_side(z)
 
-    Parameters keep timm's names; ``time_attn`` shares the frozen linears of ``attn`` but wears its own tuners.
+    Parameters keep timm's names; ``time_attn`` shares the frozen linears of ``attn`` but wears its own tuners. With
+    ``checkpointing`` set to ``mlp`` or ``block``, what is inside the MLP, or in all three branches, is computed again
+    for the backward pass and not kept.
 
     Args:
         drop_path: rate of stochastic depth, by whole clips: all frames of a clip keep a branch or lose it together.
@@ -49,21 +52,29 @@ class SpaceTimeBlock(nn.Module):
         self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
         self.norm2, self.mlp, self.ls2 = block.norm2, block.mlp, block.ls2
         self.time_attn = second_view(block.attn) if time else None
-        self.order, self.drop_path, self.drop_path_on = order, drop_path, drop_path_on
+        time_and_space = ("time", "space") if order == "time_first" else ("space", "time")
+        self.views = time_and_space if time else ("space",)
+        self.drop_path, self.drop_path_on, self.checkpointing = drop_path, drop_path_on, "none"
         self.space_residual = space_residual
         for slot in SLOTS:
             self.register_module(slot, None)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Tokens ((b t) n d) to tokens of the same shape."""
-        if self.time_attn is None:
-            return self._mlp(self._space(x, layout), layout)
-        if self.order == "space_first":
-            return self._mlp(self._time(self._space(x, layout), layout), layout)
-        return self._mlp(self._space(self._time(x, layout), layout), layout)
+        branches = {"time": self._time, "space": self._space}
+        again = self.checkpointing == "block" and torch.is_grad_enabled()
+        for branch in (*(branches[name] for name in self.views), self._mlp):
+            x = checkpoint(branch, x, layout, use_reentrant=False) if again else branch(x, layout)
+        return x
+
+    def mixes_frames(self) -> bool:
+        """Whether the frames of a clip see each other here."""
+        slots = (getattr(self, slot) for slot in SLOTS)
+        return self.time_attn is not None or any(getattr(slot, "needs_layout", False) for slot in slots)
 
     def _time(self, x: Tensor, layout: Layout) -> Tensor:
-        y = rearrange(self.norm1(x), "(b t) n d -> (b n) t d", t=layout.t)
+        # For a single clip, the turned tokens are a view: contiguous, the linears take them in one product.
+        y = rearrange(self.norm1(x), "(b t) n d -> (b n) t d", t=layout.t).contiguous()
         y = self.ls1(self.time_attn(_plus(y, self.time_in, layout)))
         y = y if self.time_out is None else self.time_out(y)
         return x + self._dropped(rearrange(y, "(b n) t d -> (b t) n d", n=x.shape[1]), layout.t)
@@ -74,18 +85,20 @@ class SpaceTimeBlock(nn.Module):
         a = self.ls1(self.attn(z))
         a = _plus(a, self.space_out, layout) if self.space_residual else _delta(a, self.space_out, layout)
         if self.space_side is not None:
-            a = a + _delta(z, self.space_side, layout)
+            a = a + _delta(z, self.space_side, layout, Origin(self.norm1, x))
         return x + (self._dropped(a, layout.t) if self.drop_path_on == "branches" else a)
 
     def _mlp(self, x: Tensor, layout: Layout) -> Tensor:
         x = _plus(x, self.mlp_in, layout)
         z = self.norm2(x)
-        y = self.ls2(self.mlp(z))
+        # Before the MLP: what is computed last is not computed again under checkpointing, unless something keeps it.
+        side = None if self.mlp_side is None else _delta(z, self.mlp_side, layout, Origin(self.norm2, x))
+        again = self.checkpointing == "mlp" and torch.is_grad_enabled()
+        y = self.ls2(checkpoint(self.mlp, z, use_reentrant=False) if again else self.mlp(z))
         if self.drop_path_on == "branches":
-            y = y if self.mlp_side is None else y + _delta(z, self.mlp_side, layout)
-            return x + self._dropped(y, layout.t)
+            return x + self._dropped(y if side is None else y + side, layout.t)
         x = x + y
-        return x if self.mlp_side is None else x + self._dropped(_delta(z, self.mlp_side, layout), layout.t)
+        return x if side is None else x + self._dropped(side, layout.t)
 
     def _dropped(self, x: Tensor, t: int) -> Tensor:
         if not self.training or self.drop_path == 0.0:
@@ -102,8 +115,10 @@ def second_view(module: nn.Module) -> nn.Module:
     return view
 
 
-def _delta(x: Tensor, slot: nn.Module, layout: Layout) -> Tensor:
-    return slot(x, layout) if getattr(slot, "needs_layout", False) else slot(x)
+def _delta(x: Tensor, slot: nn.Module, layout: Layout, origin: Origin | None = None) -> Tensor:
+    if getattr(slot, "needs_layout", False):
+        return slot(x, layout)
+    return slot(x, origin) if getattr(slot, "takes_origin", False) else slot(x)
 
 
 def _plus(x: Tensor, slot: nn.Module | None, layout: Layout) -> Tensor:

@@ -9,6 +9,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from videoadapt.layout import Layout
+from videoadapt.precision import without_autocast
 
 
 class Classifier(nn.Module):
@@ -55,21 +56,51 @@ class Classifier(nn.Module):
 
         uint8 pixels are normalised here, on the model's device; floats are taken as normalised already.
         """
-        return self.head(self.dropout(self.forward_features(x).mean(1)))
+        return self.classify(self._embedded(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips (b c t h w) or images (b c h w) to one pooled feature a frame, (b t d)."""
-        t = x.shape[2] if x.ndim == 5 else 1
-        frames = self._normalised(rearrange(x, "b c t h w -> (b t) c h w") if x.ndim == 5 else x)
-        opened = hasattr(self.backbone, "blocks")
-        tokens = self._tokens(frames, t) if opened else self.backbone.forward_features(frames)
-        pooled = self.backbone.forward_head(tokens, pre_logits=True)
+        return self.features(self._embedded(x))
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Frames (n c h w) as far as each goes alone: tokens (n tokens d) where the frames of a clip meet, else (n d).
+
+        What clips have in common need be embedded only once.
+        """
+        frames = self._normalised(frames)
+        if not hasattr(self.backbone, "blocks"):
+            return self._pooled(self.backbone.forward_features(frames))
+        tokens = self.backbone._pos_embed(self.backbone.patch_embed(frames))
+        return tokens if self._frames_meet() else self._pooled(self._through_blocks(tokens, 1))
+
+    def features(self, embedded: Tensor) -> Tensor:
+        """What ``embed`` made, (b t ...), to one pooled feature a frame, (b t d)."""
+        if embedded.ndim == 3:
+            return embedded
+        t = embedded.shape[1]
+        pooled = self._pooled(self._through_blocks(embedded.flatten(0, 1), t))
         return rearrange(pooled, "(b t) d -> b t d", t=t)
 
-    def _tokens(self, frames: Tensor, t: int) -> Tensor:
-        """What timm's ``forward_features`` does, with the temporal embedding, prompts and the layout of a clip."""
+    def classify(self, embedded: Tensor) -> Tensor:
+        """What ``embed`` made, (b t ...), to logits (b k). Autocast leaves the head its own precision."""
+        features = self.features(embedded)
+        with without_autocast(features.device.type):
+            return self.head(self.dropout(features.to(self.mean.dtype).mean(1)))
+
+    def _embedded(self, x: Tensor) -> Tensor:
+        t = x.shape[2] if x.ndim == 5 else 1
+        embedded = self.embed(rearrange(x, "b c t h w -> (b t) c h w") if x.ndim == 5 else x)
+        return rearrange(embedded, "(b t) ... -> b t ...", t=t)
+
+    def _frames_meet(self) -> bool:
+        return self.temporal_embedding is not None or any(block.mixes_frames() for block in self.backbone.blocks)
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        return self.backbone.forward_head(tokens, pre_logits=True)
+
+    def _through_blocks(self, tokens: Tensor, t: int) -> Tensor:
+        """The rest of timm's ``forward_features``, with the temporal embedding, prompts and the layout of a clip."""
         vit, prefix = self.backbone, self.backbone.num_prefix_tokens
-        tokens = vit._pos_embed(vit.patch_embed(frames))
         if self.temporal_embedding is not None:
             tokens = tokens + repeat(
                 _resampled(self.temporal_embedding, t), "t 1 d -> (b t) 1 d", b=tokens.shape[0] // t

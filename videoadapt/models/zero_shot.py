@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.pretrained import open_clip_file, open_clip_name, read_state_dict
+from videoadapt.precision import without_autocast
 
 
 class ZeroShot(nn.Module):
@@ -29,8 +30,19 @@ class ZeroShot(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clips (b c t h w) or images (b c h w) to logits (b k)."""
-        features = self.image.forward_features(x).float()
-        with torch.autocast(x.device.type, enabled=False):  # the classes lie close: half precision ties them
+        return self._compared(self.image.forward_features(x))
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """As a ``Classifier``."""
+        return self.image.embed(frames)
+
+    def classify(self, embedded: Tensor) -> Tensor:
+        """As a ``Classifier``."""
+        return self._compared(self.image.features(embedded))
+
+    def _compared(self, features: Tensor) -> Tensor:
+        features = features.float()
+        with without_autocast(features.device.type):  # the classes lie close: half precision ties them
             frames = F.normalize(features @ self.projection, dim=-1)
             return self.scale * F.normalize(frames.mean(1), dim=-1) @ self.classes
 
