@@ -14,7 +14,7 @@ ALLOWED = {
     "data": {"data"},
     "engine": {"engine"},
     "report": {"report"},
-    "benchmarks": {"benchmarks", "adapters", "builders", "config", "data", "engine"},
+    "benchmarks": {"benchmarks", "adapters", "builders", "config", "data", "engine", "models"},
     "config": {"config"},
     "atomic": set(),
     "errors": set(),

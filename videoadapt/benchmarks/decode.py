@@ -9,15 +9,12 @@ import av
 import numpy as np
 import torch
 
+from videoadapt.benchmarks.rows import Side, rows
 from videoadapt.data.cache import VideoCache
-from videoadapt.data.datasets import TestVideos
 from videoadapt.data.decode import Backend, is_available, open_video
-from videoadapt.data.lists import Record
 from videoadapt.data.reader import VideoReader
-from videoadapt.data.sampling import dense_indices, segment_indices
-from videoadapt.data.transforms import TestTransform, resize_short_side
-from videoadapt.data.views import Views
-from videoadapt.engine.cost import interleaved
+from videoadapt.data.sampling import segment_indices
+from videoadapt.data.transforms import resize_short_side
 
 Frames = Callable[[], np.ndarray]
 
@@ -58,16 +55,6 @@ def backend_rows(path: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]
     return _rows(path, ours, sides, rounds)
 
 
-def view_rows(path: Path, views: Views, size: int, rounds: int) -> list[dict[str, Any]]:
-    """All views of a test from one pass against one pass for each view, with resizing and crops."""
-    indices = partial(dense_indices, clip_len=views.frames, stride=2, clips=views.clips)
-    transform = TestTransform(size, size, views.crops)
-    videos = TestVideos([Record(path.name, 0)], VideoReader(str(path.parent), short_side=size), indices, transform)
-    ours = f"views[{views}]"
-    each = partial(_views_apart, path, indices, transform, views)
-    return _rows(path, ours, {ours: lambda: videos[0].views(), "one decode for each view": each}, rounds)
-
-
 def cache_rows(path: Path, folder: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]:
     """A copy of ``data.cache_dir`` against the original, both to a short side of 256."""
     indices = partial(segment_indices, clip_len=clip_len)
@@ -95,23 +82,9 @@ def resize_rows(path: Path, pixels: int, clip_len: int, rounds: int) -> list[dic
 
 
 def _rows(path: Path, ours: str, sides: dict[str, Frames], rounds: int) -> list[dict[str, Any]]:
-    pixels = {name: call().nbytes for name, call in sides.items()}
-    times = interleaved(sides, rounds)
-    return [
-        {
-            "video": path.name,
-            "name": ours,
-            "against": name,
-            "time_ratio": round(times[ours].median / seconds.median, 3),
-            "memory_ratio": round(pixels[ours] / pixels[name], 3),
-            "videos_per_second": round(1 / times[ours].median, 1),
-            "against_videos_per_second": round(1 / seconds.median, 1),
-            "against_seconds": [round(value, 5) for value in seconds],
-            "seconds": [round(value, 5) for value in times[ours]],
-        }
-        for name, seconds in times.items()
-        if name != ours
-    ]
+    """The bytes are those of the frames."""
+    sides = {ours: sides[ours], **sides}
+    return rows({name: Side(call, call().nbytes) for name, call in sides.items()}, rounds, video=path.name)
 
 
 def _through_us(path: Path, backend: Backend, indices: np.ndarray) -> np.ndarray:
@@ -157,12 +130,3 @@ def _torchcodec(path: Path, indices: np.ndarray) -> np.ndarray:
 
     decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
     return decoder.get_frames_at(indices.tolist()).data.numpy()
-
-
-def _views_apart(path: Path, indices: Callable, transform: TestTransform, views: Views) -> torch.Tensor:
-    reader, found = VideoReader(str(path.parent)), []
-    for view in range(views.clips * views.crops):
-        clip, crop = divmod(view, views.crops)
-        frames, rows, _ = reader.clips(path.name, lambda count, clip=clip: indices(count)[clip : clip + 1])
-        found.append(transform(frames)[crop][rows[0]])
-    return torch.stack(found)
