@@ -1,6 +1,7 @@
 """The benchmark's form, and that its peers are what they say; its figures are for people to look at."""
 
 import json
+from shutil import which
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_views_are_read_and_scored_by_both_sides(tool, clip):
     assert ("test[8x3x3]", "one decode and forward for each view") in rows
 
 
+@pytest.mark.skipif(not which("g++"), reason="torch.compile needs g++")
 def test_adapters_are_compared_eager_and_compiled(tool):
     code, out, err = tool("benchmark.py", "adapters", "--tokens", "512", "--rounds", "1", "--json")
     assert code == 0, err

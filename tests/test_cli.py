@@ -212,6 +212,34 @@ def test_two_ranks_train_and_test_like_one(config, tmp_path):
     np.testing.assert_allclose(stored[0]["scores"], stored[1]["scores"], rtol=0, atol=1e-6)
 
 
+def test_merged_tuners_score_as_before(config, tool, tmp_path):
+    tuners = "{qkv: {kind: karst, m: 4, rst: channel}, proj: {kind: lora}}"
+    slots = [f"model.slots.{slot}=null" for slot in ("time_out", "space_out", "mlp_side")]
+    overrides = [*slots, f"model.linears.space={tuners}", f"model.linears.time={tuners}"]
+    assert tool("train.py", config, *overrides)[0] == 0
+    scores = []
+    for merge in ("false", "true"):
+        out = tmp_path / merge
+        arguments = ["--checkpoint", tmp_path / "run" / "last.safetensors", *overrides, f"run.out_dir={out}"]
+        code, _, err = tool("test.py", config, *arguments, f"model.merge={merge}")
+        assert code == 0, err
+        scores.append(np.load(out / "predictions.npz")["scores"])
+    np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=1e-5)
+    assert not np.array_equal(*scores)  # the second was computed another way
+
+
+@pytest.mark.parametrize("mode", ["mlp", "block"])
+def test_a_run_with_checkpointing_learns_the_same(config, tool, tmp_path, mode):
+    losses = []
+    for chosen in ("none", mode):
+        overrides = [f"run.activation_checkpointing={chosen}", f"run.out_dir={tmp_path / chosen}"]
+        code, _, err = tool("train.py", config, *overrides)
+        assert code == 0, err
+        lines = (tmp_path / chosen / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-4)
+
+
 def test_the_demo_makes_its_table_and_picture(tool, tmp_path):
     small = ["--train-per-class", "2", "--val-per-class", "1", "optim.epochs=1", "optim.batch_size=4"]
     code, _, err = tool("demo.py", "--out", tmp_path, *small)
@@ -253,6 +281,8 @@ TRAIN_MISTAKES = {
     "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
     "class names": (lambda t: [f"data.classes={_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
     "weights": (lambda t: ["model.pretrained=/no/weights.pt"], "no such weight file"),
+    "merged": (lambda t: ["model.merge=true"], "model.merge: merged tuners cannot learn; it is for tools/test.py"),
+    "checkpointing": (lambda t: ["run.activation_checkpointing=all"], "run.activation_checkpointing: input should be"),
 }
 
 

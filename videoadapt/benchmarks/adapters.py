@@ -1,5 +1,8 @@
 """What one adapter costs, forward and backward, on the tokens of a clip."""
 
+import logging
+import os
+from shutil import which
 from typing import Any
 
 import torch
@@ -14,6 +17,7 @@ from videoadapt.benchmarks.rows import Side, rows
 from videoadapt.engine.cost import kept_bytes, packed_bytes
 from videoadapt.engine.precision import autocast
 
+log = logging.getLogger(__name__)
 _LOKI, _SMALL, _ADAPTER = "loki[48,97,48]", "loki[16,33,16]", "adapter[192]"
 _KAN, _COMPOSED = "kan[11]", "recursive splines[48,97,48]"
 
@@ -39,7 +43,10 @@ class AdapterBench:
         return rows({name: self._eager(module) for name, module in modules.items()}, rounds, pairs)
 
     def compiled(self, rounds: int) -> list[dict[str, Any]]:
-        """LoKi against the Adapter, both through torch.compile."""
+        """LoKi against the Adapter, both through torch.compile; nothing where it has no compiler to write for."""
+        if self.device.type == "cpu" and not which(os.environ.get("CXX", "g++")):
+            log.warning("torch.compile finds no C++ compiler: the compiled rows are left out")
+            return []
         modules = {_LOKI: LoKi(self.width, widths=[48, 97, 48]), _ADAPTER: Adapter(self.width, widths=[192])}
         return rows({f"{name} compiled": self._compiled(module) for name, module in modules.items()}, rounds)
 
