@@ -59,7 +59,7 @@ class FactLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         down = (x.unflatten(-1, (-1, self.width)) @ self.U).flatten(-2)
         mixed = self.dropout(F.linear(down, self.S)).unflatten(-1, (-1, self.rank))
-        return self.rst(self.base(x) + self.scale * (mixed @ self.V.T).flatten(-2))
+        return self.rst(self.base(x).add_((mixed @ self.V.T).flatten(-2), alpha=self.scale))
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:

@@ -47,7 +47,7 @@ class KarstLinear(nn.Module):
         self.rst = Rescale(base, rst, zero_start)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rst(self.base(x) + self._delta(x))
+        return self.rst(self.base(x).add_(self._delta(x)))
 
     def _delta(self, x: Tensor) -> Tensor:
         kernels, _, rank, _ = self.A.shape

@@ -49,7 +49,7 @@ class LoraLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         down = F.linear(self.dropout(x), self.lora_a.flatten(0, 1)).unflatten(-1, (self.parts, -1))
         delta = torch.einsum("...pr,por->...po", down, self.lora_b).flatten(-2)
-        y = self.base(x) + self.scale * delta
+        y = self.base(x).add_(delta, alpha=self.scale)
         return y if self.gain is None else self.gain * y
 
     @torch.no_grad()
