@@ -46,6 +46,8 @@ def test_the_gpu_kernels_take_halves():
     with torch.no_grad():
         y = kan_triton.forward(x, *parameters, 5)
         gradients = kan_triton.backward(grad, x, *parameters, 5)
+        halves = [parameter.half() for parameter in parameters]
+        assert {g.dtype for g in kan_triton.backward(grad, x, *halves, 5)} == {torch.float16}
     assert y.dtype == gradients[0].dtype == torch.float16
     torch.testing.assert_close(y.float(), readable, rtol=0.02, atol=0.1)
     for ours, theirs in zip(gradients[1:], expected, strict=True):

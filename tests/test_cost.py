@@ -80,6 +80,9 @@ def test_quick_gelu_is_clips():
     y = QuickGelu()(x * 1)
     torch.testing.assert_close(y, x * torch.sigmoid(1.702 * x))
     assert torch.autograd.gradcheck(lambda x: QuickGelu()(x * 1), x)
+    large = torch.tensor([-4e4, 4e4, 5e2], dtype=torch.float16, requires_grad=True)
+    QuickGelu()(large).sum().backward()
+    assert large.grad.tolist() == [0, 1, 1]
     vit = build_model(tiny()).backbone
     assert all(type(block.mlp.act) is QuickGelu for block in vit.blocks)
 

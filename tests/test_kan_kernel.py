@@ -67,6 +67,33 @@ def test_bases_are_fp32_under_autocast(dtype):
     torch.testing.assert_close(readable, exact.to(dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_bases_are_fp32_in_a_16_bit_model(dtype):
+    layer, _ = layer_of(5, 7)
+    x = inputs(6, 5).detach().to(dtype)
+    exact = layer.to(dtype).float()(x.float())
+    layer.to(dtype)
+    for y in (layer(x), layer.reference(x)):
+        torch.testing.assert_close(y, exact.to(dtype))
+    layer(x).sum().backward()
+    assert all(parameter.grad.dtype == dtype for parameter in layer.parameters())
+
+
+def test_no_tokens_are_no_error():
+    layer, _ = layer_of(5, 7)
+    assert layer(torch.zeros(0, 3, 5)).shape == layer.reference(torch.zeros(0, 3, 5)).shape == (0, 3, 7)
+
+
+def test_without_a_compiler_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(kan_pieces, "_compiled", lambda: pytest.fail("there is no compiler"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    kan_pieces.has_compiler.cache_clear()
+    layer, parameters = layer_of(5, 7)
+    x = inputs(4, 5)
+    torch.testing.assert_close(kan_linear(x, *parameters, 5, True), layer.reference(x), rtol=1e-4, atol=1e-5)
+    kan_pieces.has_compiler.cache_clear()
+
+
 def test_the_gpu_kernels_through_tritons_interpreter():
     """In a process of its own: triton reads the variable when it is first imported."""
     pytest.importorskip("triton")

@@ -113,6 +113,30 @@ def test_drop_path_drops_whole_clips():
     assert torch.equal(block._dropped(torch.ones(8, 3, 8), t=4), torch.ones(8, 3, 8))
 
 
+def test_drop_path_drops_whole_clips_where_nothing_looks_along_time():
+    sections = ({"slots": {"mlp_side": ADAPTER}}, {"drop_path_on": "branches"})
+    for section in sections:
+        model = build_model(tiny(temporal_embedding=False, drop_path=0.5, **section)).train()
+        perturb(model)
+        clips = torch.randn(4, 3, 1, 32, 32).expand(-1, -1, 4, -1, -1)  # four times the same frame
+        features = model.forward_features(clips)
+        torch.testing.assert_close(features, features[:, :1].expand_as(features))
+
+
+def test_only_what_looks_along_time_mixes_frames():
+    kinds = {"convpass": False, "st_adapter": True, "loki": False}
+    for kind, mixes in kinds.items():
+        spec = {"kind": kind, **({"widths": [4, 9, 4]} if kind == "loki" else {})}
+        model = build_model(tiny(temporal_embedding=False, slots={"mlp_side": spec})).eval()
+        perturb(model)
+        clips = torch.randn(1, 3, 4, 32, 32)
+        other = torch.cat([clips[:, :, :1], torch.randn(1, 3, 3, 32, 32)], dim=2)
+        with torch.no_grad():
+            first, again = model.forward_features(clips)[:, 0], model.forward_features(other)[:, 0]
+        assert torch.allclose(first, again, atol=1e-6) is not mixes
+        assert (model.embed(clips[:, :, 0]).ndim == 3) is mixes  # tokens, or features already
+
+
 def test_drop_path_on_branches_drops_a_clip_in_every_branch():
     spec = {"kind": "adapter", "widths": [4]}
     model = build_model(tiny(slots={"time_out": spec, "mlp_side": spec}, drop_path=0.5, drop_path_on="branches"))

@@ -25,6 +25,8 @@ _FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames",
 def main() -> None:
     args = cli.config_parser(__doc__).parse_args()
     config = load_config(args.config, args.overrides)
+    if config.model.merge:
+        raise UserError("model.merge: merged tuners cannot learn; it is for tools/test.py")
     ranks = distributed.start(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -32,8 +34,6 @@ def main() -> None:
     classes = builders.class_names(config.data)
     loader = builders.build_train_loader(config, ranks)
     val_loader = builders.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
-    if config.model.merge:
-        raise UserError("model.merge: merged tuners cannot learn; it is for tools/test.py")
     model = builders.build_model(config.model, ranks.device)
     set_checkpointing(model.backbone, config.run.activation_checkpointing)
     optimizer, schedule, scaler = builders.build_optimization(config, model, len(loader), ranks)

@@ -49,10 +49,14 @@ class DownLinear(nn.Linear):
 
 class _LinearOfNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, source: Tensor, norm: nn.Module) -> Tensor:
-        ctx.save_for_backward(weight, bias, source)
-        ctx.norm, ctx.dtype = norm, x.dtype
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, source: Tensor, norm: nn.Module) -> Tensor:
         return F.linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        x, *tensors, ctx.norm = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.dtype = x.dtype
 
     @staticmethod
     @once_differentiable

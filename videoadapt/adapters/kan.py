@@ -46,16 +46,19 @@ class KANLinear(nn.Module):
         if self.spline_order != 3:
             return self.reference(x)
         parameters = self.base_weight, self.spline_weight, self.spline_scaler
-        return kan_linear(x, *parameters, self.grid_size, torch.compiler.is_compiling())
+        compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+        return kan_linear(x, *parameters, self.grid_size, compiled)
 
     def reference(self, x: Tensor) -> Tensor:
         """The same, as the formula reads: it keeps all features for the backward pass."""
         with without_autocast(x.device.type):
-            u = x.to(self.base_weight.dtype)
+            dtype = torch.promote_types(self.base_weight.dtype, torch.float32)
+            u, base, spline, scaler = (
+                t.to(dtype) for t in (x, self.base_weight, self.spline_weight, self.spline_scaler)
+            )
             features = torch.cat([F.silu(u).unsqueeze(-2), spline_basis(u, self.grid_size, self.spline_order)], dim=-2)
-            splines = self.spline_scaler.unsqueeze(1) * self.spline_weight.transpose(1, 2)
-            edges = torch.cat([self.base_weight.unsqueeze(1), splines], dim=1)  # (out, 1+grid+order, in)
-            y = F.linear(features.flatten(-2), edges.flatten(1))
+            edges = torch.cat([base.unsqueeze(1), scaler.unsqueeze(1) * spline.transpose(1, 2)], dim=1)
+            y = F.linear(features.flatten(-2), edges.flatten(1))  # edges are (out, 1+grid+order, in)
         return y.to(x.dtype)
 
     def extra_repr(self) -> str:

@@ -5,8 +5,10 @@ backward pass: ``kan_triton`` never writes them down, ``kan_pieces`` does so for
 takes the operator as it is. The readable form is ``KANLinear.reference``; this one is for cubic splines alone.
 """
 
+import logging
 import os
 from functools import cache
+from shutil import which
 from types import ModuleType
 
 import torch
@@ -15,6 +17,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from videoadapt.adapters import kan_pieces
 from videoadapt.precision import without_autocast
+
+log = logging.getLogger(__name__)
 
 
 @torch.library.custom_op("videoadapt::kan_linear", mutates_args=())
@@ -26,7 +30,7 @@ def kan_linear(x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_siz
         spline: c, (out in grid_size+3).
         scaler: s, (out in).
         grid_size: cells of the uniform grid on [-1, 1].
-        compiled: let torch.compile write ``kan_pieces``' features.
+        compiled: let torch.compile write ``kan_pieces``' features; Triton has its own.
     """
     with without_autocast(x.device.type):
         if triton := _triton(x):
@@ -53,6 +57,9 @@ def _triton(x: Tensor) -> ModuleType | None:
 
 @cache
 def _kernels() -> ModuleType | None:
+    if not any(which(compiler) for compiler in (os.environ.get("CC", "cc"), "gcc", "clang")):
+        log.warning("Triton finds no C compiler: KAN layers run by torch's own operations, many times slower")
+        return None
     try:
         from videoadapt.adapters import kan_triton
     except ImportError:  # triton comes with torch on Linux alone

@@ -20,7 +20,7 @@ def forward(x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_size: 
     sizes, blocks = (len(u), *edges.shape[1:]), _blocks(edges)
     grid = triton.cdiv(len(u), blocks["TOKENS"]), triton.cdiv(edges.shape[2], blocks["OUT"])
     _forward[grid](u, edges, y, *sizes, grid_size / 2, BASES=len(edges) - 1, **blocks)
-    return y.reshape(*x.shape[:-1], -1)
+    return y.reshape(*x.shape[:-1], len(base))
 
 
 def backward(
@@ -38,8 +38,8 @@ def backward(
     _grad_edges[tiles](grad, u, parts, *sizes, grid_size / 2, SPLITS=_SPLITS, FEATURES=len(edges), **blocks)
     grad_edges = parts.sum(0).permute(0, 2, 1)  # (1+bases out in)
     joint = grad_edges[1:].permute(1, 2, 0).contiguous()
-    grad_spline, grad_scaler = joint * scaler.unsqueeze(-1), (joint * spline).sum(-1)
-    return grad_x.reshape(x.shape), grad_edges[0].contiguous(), grad_spline, grad_scaler
+    gradients = grad_edges[0].contiguous(), joint * scaler.unsqueeze(-1), (joint * spline).sum(-1)
+    return grad_x.reshape(x.shape), *(gradient.to(base.dtype) for gradient in gradients)
 
 
 def _tokens(x: Tensor) -> Tensor:
@@ -51,11 +51,17 @@ def _edges(base: Tensor, spline: Tensor, scaler: Tensor, dtype: torch.dtype) -> 
     return joint.permute(2, 1, 0).to(dtype).contiguous()
 
 
+def _precision() -> str:
+    """Of products of fp32, as the user has set it, by torch's newer switch or by the older."""
+    matmul = torch.backends.cuda.matmul
+    wanted = matmul.fp32_precision == "tf32" if hasattr(matmul, "fp32_precision") else matmul.allow_tf32
+    return "tf32" if wanted else "ieee"
+
+
 def _blocks(edges: Tensor) -> dict[str, int | str]:
     """Sizes and precision of what a program takes on."""
     fit = lambda size: min(max(triton.next_power_of_2(size), 16), 64)  # noqa: E731, a matrix unit takes no less than 16
-    precision = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
-    return {"TOKENS": 64, "IN": fit(edges.shape[1]), "OUT": fit(edges.shape[2]), "PRECISION": precision}
+    return {"TOKENS": 64, "IN": fit(edges.shape[1]), "OUT": fit(edges.shape[2]), "PRECISION": _precision()}
 
 
 @triton.jit

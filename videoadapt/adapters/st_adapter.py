@@ -22,6 +22,7 @@ class STAdapter(nn.Module):
     """
 
     needs_layout = True
+    mixes_frames = True
 
     def __init__(self, dim: int, *, width: Size = 384, kernel: Size = 3, scale: float = 1.0) -> None:
         super().__init__()

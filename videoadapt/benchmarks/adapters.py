@@ -1,8 +1,6 @@
 """What one adapter costs, forward and backward, on the tokens of a clip."""
 
 import logging
-import os
-from shutil import which
 from typing import Any
 
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 
 from videoadapt.adapters.adapter import Adapter
 from videoadapt.adapters.kan import KAN
+from videoadapt.adapters.kan_pieces import has_compiler
 from videoadapt.adapters.karst import KarstLinear
 from videoadapt.adapters.loki import LoKi
 from videoadapt.benchmarks.peers import BuiltKarstLinear, composed_loki
@@ -44,7 +43,7 @@ class AdapterBench:
 
     def compiled(self, rounds: int) -> list[dict[str, Any]]:
         """LoKi against the Adapter, both through torch.compile; nothing where it has no compiler to write for."""
-        if self.device.type == "cpu" and not which(os.environ.get("CXX", "g++")):
+        if self.device.type == "cpu" and not has_compiler():
             log.warning("torch.compile finds no C++ compiler: the compiled rows are left out")
             return []
         modules = {_LOKI: LoKi(self.width, widths=[48, 97, 48]), _ADAPTER: Adapter(self.width, widths=[192])}

@@ -69,8 +69,9 @@ class Evaluator:
     def __call__(self, model: nn.Module, samples: Iterable, num_videos: int) -> Predictions:
         """Score this rank's ``TestSample``s and gather every rank's; the same result on each of them.
 
-        The model takes a video in two steps: ``embed(frames)`` for each frame alone, ``classify(embedded)`` for clips.
-        A frame that several views show, and a view that is another one again, is computed once.
+        The model is a ``Classifier`` or takes a video as one does, in two steps: ``embed(frames)`` for each frame
+        alone, (n c h w) uint8 to (n ...), and ``classify(embedded)`` for clips, (b t ...) to (b classes). A frame that
+        several views show, and a view that is another one again, is computed once.
         """
         model.eval()
         labels: dict[int, int] = {}

@@ -6,10 +6,10 @@ from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from videoadapt.errors import UserError, nearest
 from videoadapt.models.block import SpaceTimeBlock
@@ -111,13 +111,27 @@ def set_checkpointing(backbone: nn.Module, mode: str) -> None:
 
 
 class QuickGelu(nn.Module):
-    """CLIP's ``x sigmoid(1.702 x)`` as a scaled SiLU, which keeps one tensor for the backward pass and not two.
-
-    The input is overwritten: no linear before it keeps its output.
-    """
+    """CLIP's ``x sigmoid(1.702 x)``, which keeps one tensor for the backward pass and not two."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x.mul_(1.702)).div_(1.702)
+        return _QuickGelu.apply(x)
+
+
+class _QuickGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.sigmoid(1.702 * x).mul_(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gate = torch.sigmoid(1.702 * x)
+        return (1 - gate).mul_(gate).mul_(x).mul_(1.702).add_(gate).mul_(grad)
 
 
 def holders(backbone: nn.Module, view: str) -> list[nn.Module]:

@@ -70,7 +70,7 @@ class SpaceTimeBlock(nn.Module):
     def mixes_frames(self) -> bool:
         """Whether the frames of a clip see each other here."""
         slots = (getattr(self, slot) for slot in SLOTS)
-        return self.time_attn is not None or any(getattr(slot, "needs_layout", False) for slot in slots)
+        return self.time_attn is not None or any(getattr(slot, "mixes_frames", False) for slot in slots)
 
     def _time(self, x: Tensor, layout: Layout) -> Tensor:
         # For a single clip, the turned tokens are a view: contiguous, the linears take them in one product.

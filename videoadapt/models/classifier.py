@@ -75,7 +75,7 @@ class Classifier(nn.Module):
 
     def features(self, embedded: Tensor) -> Tensor:
         """What ``embed`` made, (b t ...), to one pooled feature a frame, (b t d)."""
-        if embedded.ndim == 3:
+        if embedded.ndim == 3:  # features already, since no frames meet
             return embedded
         t = embedded.shape[1]
         pooled = self._pooled(self._through_blocks(embedded.flatten(0, 1), t))
@@ -93,7 +93,10 @@ class Classifier(nn.Module):
         return rearrange(embedded, "(b t) ... -> b t ...", t=t)
 
     def _frames_meet(self) -> bool:
-        return self.temporal_embedding is not None or any(block.mixes_frames() for block in self.backbone.blocks)
+        """In what the model computes, or because they are dropped together."""
+        blocks = self.backbone.blocks
+        dropped = self.training and any(block.drop_path for block in blocks)
+        return self.temporal_embedding is not None or dropped or any(block.mixes_frames() for block in blocks)
 
     def _pooled(self, tokens: Tensor) -> Tensor:
         return self.backbone.forward_head(tokens, pre_logits=True)
