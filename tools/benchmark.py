@@ -29,6 +29,7 @@ from videoadapt.data.views import Views
 from videoadapt.engine import distributed
 from videoadapt.errors import UserError
 
+_PARTS = ("steps", "forwards", "merged")  # of model
 _CLIPS = {
     "340x256_gop250.mp4": (256, 340, 250),
     "340x256_gop12.mp4": (256, 340, 12),
@@ -60,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=6304, help="adapters: 4 clips of 8 frames by default")
     parser.add_argument("--clips", type=int, default=1, help="model: in a batch (1)")
     parser.add_argument("--frames", type=int, default=8, help="model: of a clip (8)")
+    parser.add_argument("--only", choices=_PARTS, help="model: this part alone")
     parser.add_argument("--compare", nargs=2, metavar="CONFIG", help="model: these two instead, the second as the peer")
     parser.add_argument("--video", type=Path, metavar="FILE", help="views, decode: instead of videos made on the spot")
     args = parser.parse_args()
@@ -80,7 +82,8 @@ def _model(args: argparse.Namespace, device: torch.device, _: Path) -> list[dict
     if args.compare:
         return _compare(args, device)
     bench = ModelBench(torch.randn(args.clips, 3, args.frames, 224, 224, device=device), args.precision)
-    return [row for measure in (bench.steps, bench.forwards, bench.merged) for row in measure(args.rounds)]
+    parts = [args.only] if args.only else _PARTS
+    return [row for part in parts for row in getattr(bench, part)(args.rounds)]
 
 
 def _compare(args: argparse.Namespace, device: torch.device) -> list[dict]:
