@@ -2,7 +2,8 @@
 
 Also under torchrun: torchrun --nproc-per-node N tools/train.py CONFIG [key=value ...]
 Writes into run.out_dir: config.yaml, metrics.jsonl, TensorBoard events, last.safetensors, best.safetensors and
-resume.pt.
+resume_<step>.pt, from which run.resume=auto goes on. SIGTERM, SIGINT and SIGUSR1 end a run after its step, saved, with
+exit code 75.
 """
 
 from pathlib import Path
@@ -11,14 +12,15 @@ import torch
 import yaml
 
 from videoadapt import builders, cli
+from videoadapt.atomic import atomically, remove_drafts
 from videoadapt.config import Config, first_difference, load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
-from videoadapt.engine.train import STATE, train
+from videoadapt.engine.folder import RUN_FILES, RunFolder, resume_states, room_needed
+from videoadapt.engine.train import train
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import set_checkpointing
 
-_RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", STATE)
 _FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root", "data.time_limit"})
 
 
@@ -36,10 +38,12 @@ def main() -> None:
     val_loader = builders.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
     model = builders.build_model(config.model, ranks.device)
     set_checkpointing(model.backbone, config.run.activation_checkpointing)
-    optimizer, schedule, scaler = builders.build_optimization(config, model, len(loader), ranks)
+    learner = builders.build_learner(config, model, len(loader), ranks)
     evaluator = builders.build_evaluator(config, ranks)
-    resume = _claim(config, ranks)
+    resume = _claim(config, ranks, room_needed(model, config.run.keep_last))
     about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
+    layout = {"number of ranks": ranks.world, "batches an epoch": len(loader)}
+    folder = RunFolder(Path(config.run.out_dir), ranks, about, layout, config.run.keep_last)
     if ranks.is_main:
         counts = [
             sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -47,16 +51,12 @@ def main() -> None:
         ]
         print(f"{counts[0]:,} trainable of {counts[1]:,} parameters; {len(loader)} batches an epoch")
     progress = train(
-        model,
+        learner,
         loader,
-        optimizer,
-        schedule,
-        scaler,
+        folder,
         recipe=builders.build_recipe(config),
         ranks=ranks,
-        out_dir=Path(config.run.out_dir),
         evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).scalars(),
-        about=about,
         resume=resume,
     )
     if ranks.is_main:
@@ -64,34 +64,27 @@ def main() -> None:
     distributed.stop()
 
 
-def _claim(config: Config, ranks: distributed.Ranks) -> bool:
+def _claim(config: Config, ranks: distributed.Ranks, room: int) -> bool:
     """Take possession of ``run.out_dir`` on the first rank; whether to resume what is there."""
-    answer: bool | str = False
-    if ranks.is_main:
-        try:
-            answer = _claim_here(config)
-        except UserError as error:
-            answer = str(error)
-    answer = distributed.gather(answer)[0]
-    if isinstance(answer, str):
-        raise UserError(answer)
-    return answer
+    return distributed.from_main(_claim_here(config, room) if ranks.is_main else None)
 
 
-def _claim_here(config: Config) -> bool:
-    out_dir, resume = cli.writable_folder(config.run.out_dir, "run.out_dir"), config.run.resume
-    if resume and (out_dir / STATE).is_file():
+def _claim_here(config: Config, room: int) -> bool:
+    resume, out_dir = config.run.resume, cli.writable_folder(config.run.out_dir, "run.out_dir", room)
+    remove_drafts(out_dir)
+    if resume and resume_states(out_dir):
         _check_resumable(config, load_config(out_dir / "config.yaml"), out_dir)
         return True
     if resume is True:
-        raise UserError(f"{out_dir / STATE}: nothing to resume; run.resume=auto starts anew in that case")
+        raise UserError(f"{out_dir}: nothing to resume, it holds no resume_*.pt; run.resume=auto starts anew then")
     metrics = out_dir / "metrics.jsonl"
     if metrics.exists() and metrics.stat().st_size and not config.run.overwrite and resume != "auto":
         raise UserError(f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true")
-    for pattern in _RUN_FILES:
+    for pattern in RUN_FILES:
         for path in out_dir.glob(pattern):
             path.unlink()
-    (out_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False), encoding="utf-8")
+    text = yaml.safe_dump(config.model_dump(), sort_keys=False)
+    atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     return False
 
 

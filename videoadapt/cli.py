@@ -2,25 +2,50 @@
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from videoadapt.errors import UserError
+from videoadapt.errors import Interrupted, PeerLost, UserError
+
+MISTAKE, ALONE, STOPPED, ABORTED = 2, 3, 75, 130  # exit codes; 75 is "try again" in sysexits.h
+_LAUNCHER = 15.0  # seconds in which it ends the ranks that are left
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: a ``UserError`` is one line on stderr and exit code 2, an interrupt is exit code 130."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    """Run a program, with one line on stderr for what its user can mend or should know, and an exit code.
+
+    2 is a ``UserError``, 75 an orderly end on a signal, 130 an interrupt without one, 3 the end of another rank. Of
+    several ranks, those but the first begin their lines with their number.
+    """
+    rank = int(os.environ.get("RANK", 0))
+    prefix = f"rank {rank}: " if rank else ""
+    logging.basicConfig(format=f"{prefix}%(message)s", level=logging.WARNING)
     try:
         main()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _end(MISTAKE, f"{prefix}error: {error}", error)
+    except Interrupted as stop:
+        _end(STOPPED, "" if rank else str(stop), stop)
+    except PeerLost as error:
+        time.sleep(_LAUNCHER)  # the rank that failed is to be the first that the launcher sees
+        _end(ALONE, f"{prefix}{error}", error)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(ABORTED)
+
+
+def _end(code: int, message: str, error: BaseException) -> NoReturn:
+    if message:
+        print(" ".join(message.split()), file=sys.stderr, flush=True)
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun's own summary then tells it too
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
+    sys.exit(code)
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,15 +71,18 @@ def config_parser(description: str) -> Parser:
     return parser
 
 
-def writable_folder(path: str, key: str) -> Path:
-    """Make a folder if need be, and be sure that a file can be written there."""
+def writable_folder(path: str, key: str, room: int = 0) -> Path:
+    """Make a folder if need be, and be sure that files of ``room`` bytes can be written there."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if room and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, room)
             return folder
     except OSError as error:
-        raise UserError(f"{key}: cannot write into {folder} ({error.strerror})") from None
+        size = f" {room / 1e6:,.0f} MB" if room else ""
+        raise UserError(f"{key}: cannot write{size} into {folder} ({error.strerror})") from None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

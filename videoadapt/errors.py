@@ -1,12 +1,19 @@
-"""The one exception a user is meant to read."""
+"""What ends a program other than success; everything else is a bug and keeps its traceback."""
 
 
 class UserError(ValueError):
     """Something the user can mend; the message is one line that names the thing and the remedy.
 
-    The programs in ``tools/`` print it alone and exit with code 2; every other exception is a bug and keeps its
-    traceback.
+    The programs in ``tools/`` print it alone and exit with code 2.
     """
+
+
+class Interrupted(Exception):
+    """A signal asked a run to end; all it did is saved, and the message says how to go on. Exit code 75."""
+
+
+class PeerLost(Exception):
+    """Another rank of this job has ended or hangs; its own error tells why. Exit code 3."""
 
 
 def nearest(word: str, choices) -> str:

@@ -3,13 +3,13 @@
 from videoadapt.builders.checkpoint import check_checkpoint, fill_model, load_checkpoint
 from videoadapt.builders.data import build_test_loader, build_train_loader, class_names, test_views
 from videoadapt.builders.model import build_model, model_input
-from videoadapt.builders.run import build_evaluator, build_optimization, build_recipe
+from videoadapt.builders.run import build_evaluator, build_learner, build_recipe
 from videoadapt.builders.zero_shot import build_zero_shot
 
 __all__ = [
     "build_evaluator",
+    "build_learner",
     "build_model",
-    "build_optimization",
     "build_recipe",
     "build_test_loader",
     "build_train_loader",

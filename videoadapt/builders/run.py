@@ -1,13 +1,11 @@
 """How a config trains and scores."""
 
-from typing import Any
-
-import torch
 from torch import nn
 
 from videoadapt.config import Config
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.evaluate import Evaluator
+from videoadapt.engine.learner import Learner
 from videoadapt.engine.optim import build_optimizer, build_schedule
 from videoadapt.engine.precision import grad_scaler
 from videoadapt.engine.train import Recipe
@@ -18,10 +16,8 @@ def build_evaluator(config: Config, ranks: Ranks) -> Evaluator:
     return Evaluator(ranks.device, config.run.precision, test.fusion, test.batch_size, test.on_bad)
 
 
-def build_optimization(
-    config: Config, model: nn.Module, batches: int, ranks: Ranks
-) -> tuple[torch.optim.Optimizer, Any, torch.amp.GradScaler]:
-    """Optimizer, schedule and loss scaling for epochs of so many batches on this rank."""
+def build_learner(config: Config, model: nn.Module, batches: int, ranks: Ranks) -> Learner:
+    """The model with optimizer, schedule and loss scaling for epochs of so many batches on this rank."""
     scaler = grad_scaler(ranks.device, config.run.precision)
     optim, steps = config.optim, batches // config.optim.accumulate
     optimizer = build_optimizer(
@@ -37,7 +33,7 @@ def build_optimization(
         warmup_steps=round(optim.warmup_epochs * steps),
         min_lr=optim.min_lr,
     )
-    return optimizer, schedule, scaler
+    return Learner(model, optimizer, schedule, scaler, config.run.precision, optim.clip_grad, optim.label_smoothing)
 
 
 def build_recipe(config: Config) -> Recipe:
@@ -45,11 +41,10 @@ def build_recipe(config: Config) -> Recipe:
     return Recipe(
         epochs=optim.epochs,
         accumulate=optim.accumulate,
-        clip_grad=optim.clip_grad,
-        label_smoothing=optim.label_smoothing,
-        precision=run.precision,
         eval_every=run.eval_every,
+        save_every=run.save_every,
         log_every=run.log_every,
         max_bad_share=config.data.max_bad_share,
+        max_bad_steps=run.max_bad_steps,
         seed=run.seed,
     )

@@ -150,6 +150,9 @@ class RunConfig(Section):
     threads: Positive | None = None  # of torch on the CPU; torch's own choice by default
     eval_every: Positive = 1  # epochs
     log_every: Positive = 20  # steps
+    save_every: Positive | None = None  # steps between resume states, beside those of every epoch
+    keep_last: Positive = 2  # resume states
+    max_bad_steps: Annotated[int, Field(ge=0)] = 10  # skipped because loss or gradient was not finite; more end the run
     resume: bool | Literal["auto"] = False  # true: must find a state; auto: go on if there is one
     overwrite: bool = False  # replace an earlier run in out_dir
 

@@ -29,6 +29,7 @@ class Sample(NamedTuple):
     views: Tensor | None  # (v c t h w) uint8
     unreadable: tuple[str, ...] = ()  # messages, of this video and of those it replaces
     decoder: str | None = None  # what read it
+    path: str = ""  # of the video that was read
 
 
 class TestSample(NamedTuple):
@@ -83,7 +84,7 @@ class TrainVideos(Dataset):
                 torch.default_generator.manual_seed(int(rng.integers(2**63)))
                 clips = [self.transform(frames[clip]) for clip in rows]
             views = torch.stack(clips).transpose(1, 2).contiguous()
-            return Sample(key[1], record.label, views, tuple(unreadable), decoder)
+            return Sample(key[1], record.label, views, tuple(unreadable), decoder, record.path)
         return Sample(key[1], -1, None, tuple(unreadable))
 
 

@@ -7,10 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from videoadapt.data.datasets import Sample
+from videoadapt.signals import leave_signals_to_parent
 
 
 class TrainBatches(Sampler):
-    """Batches of (epoch, index) keys for one rank; set ``epoch`` before iterating.
+    """Batches of (epoch, index) keys for one rank; ``seek`` says where to begin.
 
     The permutation follows from (seed, epoch). Step i takes its ``batch_size * world`` videos and rank r every
     ``world``-th of them, so the global batch does not depend on how many ranks share it. The remainder of an epoch
@@ -19,7 +20,11 @@ class TrainBatches(Sampler):
 
     def __init__(self, num_videos: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.num_videos, self.batch_size, self.seed, self.rank, self.world = num_videos, batch_size, seed, rank, world
-        self.epoch = 0
+        self.seek(0)
+
+    def seek(self, epoch: int, batch: int = 0) -> None:
+        """Iterate from this batch of this epoch on."""
+        self.epoch, self.first = epoch, batch
 
     def __len__(self) -> int:
         return self.num_videos // (self.batch_size * self.world)
@@ -28,7 +33,7 @@ class TrainBatches(Sampler):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_videos, generator=generator)
         share = self.batch_size * self.world
-        for step in range(len(self)):
+        for step in range(self.first, len(self)):
             mine = order[step * share : (step + 1) * share][self.rank :: self.world]
             yield [(self.epoch, index) for index in mine.tolist()]
 
@@ -55,7 +60,13 @@ def test_loader(videos: Dataset, workers: int, rank: int = 0, world: int = 1) ->
 def _workers(count: int) -> dict:
     pinned = torch.cuda.is_available()
     generator = torch.Generator()  # the loader's own draws leave the global generator, and so resuming, alone
-    return {"num_workers": count, "persistent_workers": count > 0, "pin_memory": pinned, "generator": generator}
+    return {
+        "num_workers": count,
+        "persistent_workers": count > 0,
+        "pin_memory": pinned,
+        "generator": generator,
+        "worker_init_fn": leave_signals_to_parent,
+    }
 
 
 def _as_list(samples: Sequence[Sample]) -> list[Sample]:

@@ -1,7 +1,6 @@
 """Checkpoints of the trainable tensors alone: a few MB, written atomically, read without executing anything."""
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,18 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         raise UserError(f"{path}: not a readable checkpoint ({error})") from None
     if metadata.pop("format", None) != _FORMAT:
         raise UserError(f"{path}: safetensors, but not a checkpoint of videoadapt")
-    return tensors, {key: json.loads(value) for key, value in metadata.items()}
+    check_finite(tensors, path)
+    try:
+        return tensors, {key: json.loads(value) for key, value in metadata.items()}
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: a damaged checkpoint; what it tells of itself is no JSON") from None
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """UserError for NaN and infinity, which no training here writes."""
+    if strange := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise UserError(f"{source}: NaN or infinity in {strange[0]}{more}; the file is damaged or its run diverged")
 
 
 def load_trainable(model: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
@@ -71,16 +81,3 @@ def load_trainable(model: nn.Module, tensors: Mapping[str, Tensor], source: str 
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write what resuming needs beside the weights: optimizer, counters."""
-    atomically(path, lambda temporary: torch.save(dict(state), temporary))
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable resume state ({reason}); run.overwrite=true starts anew") from None

@@ -1,14 +1,20 @@
 """One process or many: the little that the loops need to know about it."""
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from videoadapt.errors import UserError
+from videoadapt.errors import PeerLost, UserError
+
+# For one rank to wait for another, which may evaluate slower videos; a rank that hangs names itself much earlier.
+_PATIENCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,8 @@ class Ranks:
     device: torch.device
     rank: int = 0
     world: int = 1
-    local_world: int = 1  # ranks on this machine
+    local_rank: int = 0  # on this machine
+    local_world: int = 1
 
     @property
     def is_main(self) -> bool:
@@ -26,7 +33,7 @@ class Ranks:
 
 
 def start(device: str = "auto") -> Ranks:
-    """Join torchrun's process group if there is one: nccl on GPUs, gloo on CPUs."""
+    """Join torchrun's process group if there is one: tensors go by nccl on GPUs, by gloo on CPUs, objects by gloo."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -36,17 +43,19 @@ def start(device: str = "auto") -> Ranks:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"run.device: '{device}' asked for, but torch sees no GPU; use cpu or auto")
     launched = "RANK" in os.environ
+    local_rank = int(os.environ.get("LOCAL_RANK", 0)) if launched else 0
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]) if launched else chosen.index or 0)
+        chosen = torch.device("cuda", local_rank if launched else chosen.index or 0)
         count = torch.cuda.device_count()
         if chosen.index >= count:
             raise UserError(f"run.device: no GPU {chosen.index}, torch sees {count}; start as many ranks as GPUs")
         torch.cuda.set_device(chosen)
     if not launched:
         return Ranks(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    with _peers():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
-    return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_world)
+    return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_rank, local_world)
 
 
 def stop() -> None:
@@ -59,14 +68,40 @@ def gather(value: Any) -> list[Any]:
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
+    with _peers():
+        dist.all_gather_object(values, value)
     return values
 
 
-def mean(value: Tensor) -> float:
-    """The mean of a scalar over the ranks."""
-    value = value.detach().float().clone()
-    if dist.is_initialized():
-        dist.all_reduce(value)
-        value /= dist.get_world_size()
-    return value.item()
+def from_main(value: Any) -> Any:
+    """The first rank's value, on every rank."""
+    if not dist.is_initialized():
+        return value
+    values = [value]
+    with _peers():
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor, of one dtype and device, by its mean over the ranks: in place, in one message.
+
+    The layout of the message never changes, and so neither do the bits of a sum over three ranks and more.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    message = torch.cat([tensor.flatten() for tensor in tensors])
+    with _peers():
+        dist.all_reduce(message)
+    message /= dist.get_world_size()
+    for tensor, mean in zip(tensors, message.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+@contextmanager
+def _peers() -> Iterator[None]:
+    """What comes from another rank's end is that rank's to explain."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLost(f"lost the other ranks ({str(error).strip().splitlines()[0]})") from error

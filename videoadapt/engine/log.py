@@ -1,10 +1,15 @@
 """What a run leaves behind to read: ``metrics.jsonl`` and TensorBoard events."""
 
 import json
+import math
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
+
+from videoadapt.atomic import atomically, sync
+from videoadapt.errors import UserError
 
 
 class RunLog:
@@ -14,33 +19,53 @@ class RunLog:
     """
 
     def __init__(self, out_dir: Path, enabled: bool = True, after: int = 0) -> None:
-        self.enabled = enabled
+        self.enabled, self._path = enabled, out_dir / "metrics.jsonl"
         if enabled:
-            path = out_dir / "metrics.jsonl"
-            kept = [line for line in _lines(path) if json.loads(line)["step"] <= after]
-            path.write_text("".join(kept), encoding="utf-8")
-            self._file = path.open("a", encoding="utf-8")
+            kept = "".join(_lines_until(self._path, after))
+            atomically(self._path, lambda path: path.write_text(kept, encoding="utf-8"))
+            self._file = self._path.open("a", encoding="utf-8")
             self._events = SummaryWriter(str(out_dir), purge_step=after + 1)
 
     def write(self, step: int, epoch: float, **scalars: float) -> None:
-        """One JSON object a line: ``step``, ``epoch`` and the scalars."""
+        """One JSON object a line: ``step``, ``epoch`` and the scalars; null is what is not finite."""
         if not self.enabled:
             return
-        self._file.write(json.dumps({"step": step, "epoch": round(epoch, 4), **scalars}) + "\n")
-        self._file.flush()
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, step)
+        known = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
+        line = json.dumps({"step": step, "epoch": round(epoch, 4), **known})
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+            for name, value in known.items():
+                if value is not None:
+                    self._events.add_scalar(name, value, step)
+        except OSError as error:
+            raise UserError(
+                f"{self._path}: cannot be written ({error.strerror}); make room, then run.resume=true"
+            ) from None
+
+    def sync(self) -> None:
+        """Have what was written on disk."""
+        if self.enabled:
+            sync(self._path)
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         if self.enabled:
-            self._file.close()
-            self._events.close()
+            with suppress(OSError):  # of a full disk, of which a line has told
+                self._file.close()
+                self._events.close()
 
 
-def _lines(path: Path) -> list[str]:
-    """The whole lines of a log; a torn last one is left out."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+def _lines_until(path: Path, last: int) -> list[str]:
+    """The lines of a log up to a step; a torn one, and what is no line of ours, is left out."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and json.loads(line)["step"] <= last:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return kept

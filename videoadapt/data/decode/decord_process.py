@@ -20,7 +20,8 @@ def main() -> None:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the owner as well
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a terminal or cluster sends them to the owner too
+        signal.signal(number, signal.SIG_IGN)
     readers: dict = {}
     for line in sys.stdin:
         request = json.loads(line)

@@ -1,0 +1,207 @@
+"""A run that ends early, for whatever reason, goes on to the same bits, and says what is saved."""
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+from functools import partial
+
+import pytest
+from chaos import Job, chaos, compare, write_problem
+
+from videoadapt.engine import learner
+from videoadapt.engine.learner import Learner
+from videoadapt.engine.log import RunLog
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    """A config of two epochs of four steps, and the run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("problem")
+    config = write_problem(folder, videos=8, epochs=2)
+    job = Job(config, folder / "whole", 1, "run.eval_every=1", "run.save_every=null")
+    assert job.wait() == [0], job.output()
+    return config, folder / "whole"
+
+
+@pytest.fixture
+def run(problem, tool, tmp_path):
+    """Run it in this process: (exit code, stderr)."""
+
+    def call(*overrides):
+        every = ["run.eval_every=1", "run.save_every=null", "data.workers=0"]
+        code, _, err = tool("train.py", problem[0], f"run.out_dir={tmp_path / 'run'}", *every, *overrides)
+        lines = re.split(r"[\r\n]+", err)
+        return code, "".join(f"{line}\n" for line in lines if line.strip() and "%|" not in line)
+
+    return call
+
+
+def _at_step(monkeypatch, number, act):
+    """Have ``act`` done in the middle of a step; only the first time that it is taken."""
+    step, calls = Learner.step, []
+
+    def disturbed(self, *arguments, **keywords):
+        calls.append(None)
+        if len(calls) == number:
+            act()
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(learner.Learner, "step", disturbed)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+@pytest.mark.parametrize(("step", "workers"), [(3, 0), (4, 1), (6, 1)])
+def test_a_signal_ends_a_run_after_its_step(problem, run, tmp_path, monkeypatch, name, step, workers):
+    _at_step(monkeypatch, step, partial(os.kill, os.getpid(), getattr(signal, name)))
+    code, err = run(f"data.workers={workers}")
+    assert code == 75 and err == f"stopped by {name} after step {step}; run.resume=auto goes on\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    states = {path.name for path in (tmp_path / "run").glob("resume_*")}
+    assert f"resume_{step:08d}.pt" in states and len(states) <= 2
+    assert run() == (0, "")
+    compare(problem[1], tmp_path / "run")
+
+
+def test_a_signal_ends_an_evaluation_at_once_since_all_is_saved(problem, run, tmp_path, monkeypatch):
+    scores = []
+
+    def evaluate(self, *arguments):
+        scores.append(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal should have ended this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("videoadapt.engine.evaluate.Evaluator.__call__", evaluate)
+        assert run() == (75, "stopped by SIGTERM; run.resume=auto goes on\n")
+    assert len(scores) == 1 and (tmp_path / "run" / "resume_00000004.pt").exists()
+    assert run() == (0, "")
+    compare(problem[1], tmp_path / "run")
+
+
+def test_a_second_interrupt_is_obeyed_at_once(run, monkeypatch):
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    _at_step(monkeypatch, 2, twice)
+    assert run()[0] == 130
+
+
+def _killed_at_sync(count):
+    sync, calls = os.fsync, []
+
+    def killing(descriptor):
+        calls.append(None)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = killing
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7, 9, 10, 13, 20])
+def test_a_kill_in_the_middle_of_a_write_loses_nothing(problem, tmp_path, count):
+    overrides = ["run.eval_every=1", "run.save_every=null", "run.keep_last=1"]
+    job = Job(problem[0], tmp_path / "run", 1, *overrides, prepare=partial(_killed_at_sync, count))
+    assert job.wait() == [-signal.SIGKILL], job.output()
+    job = Job(problem[0], tmp_path / "run", 1, *overrides)
+    assert job.wait() == [0], job.output()
+    compare(problem[1], tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").glob("resume_*")] == ["resume_00000008.pt"]
+
+
+def test_four_kills_of_two_ranks(tmp_path):
+    done, _, _ = chaos(tmp_path, kills=4, ranks=2, rng=random.Random(0))
+    assert done == 4
+
+
+DAMAGES = {"cut": lambda content: content[: len(content) // 2], "empty": lambda _: b"", "foreign": lambda _: b"x" * 999}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_behind_a_damaged_state_is_a_good_one(problem, run, tmp_path, damage, monkeypatch, caplog):
+    _at_step(monkeypatch, 6, partial(os.kill, os.getpid(), signal.SIGTERM))
+    assert run()[0] == 75
+    _, newest = sorted((tmp_path / "run").glob("resume_*"))
+    newest.write_bytes(DAMAGES[damage](newest.read_bytes()))
+    code, _ = run()
+    message = "\n".join(caplog.messages)
+    assert code == 0 and "resume_00000006.pt: not a readable resume state" in message
+    assert "resume_00000004.pt is good, going on from it" in message
+    compare(problem[1], tmp_path / "run")
+
+
+def test_with_no_good_state_nothing_is_touched(run, tmp_path):
+    assert run("optim.epochs=2")[0] == 0
+    for path in (tmp_path / "run").glob("resume_*"):
+        path.write_bytes(b"junk")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    code, err = run()
+    assert code == 2 and "resume_00000008.pt: not a readable resume state" in err and err.count("\n") == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_another_layout_is_refused(problem, run, tmp_path, monkeypatch):
+    _at_step(monkeypatch, 2, partial(os.kill, os.getpid(), signal.SIGTERM))
+    assert run()[0] == 75
+    monkeypatch.setattr("videoadapt.data.loaders.TrainBatches.__len__", lambda self: 3)
+    code, err = run()
+    assert code == 2 and "resume_00000002.pt: its batches an epoch was 4, now it is 3" in err
+
+
+# --- disks
+
+
+@pytest.fixture
+def file_limit():
+    """Let no file grow beyond so many bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_too_little_room_is_found_at_start(run, tmp_path, file_limit):
+    file_limit(5_000_000)
+    code, err = run()
+    assert code == 2 and "run.out_dir: cannot write 18 MB into" in err and err.count("\n") == 1
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_full_disk_destroys_nothing_and_a_line_names_what_is_good(problem, run, tmp_path, file_limit, monkeypatch):
+    _at_step(monkeypatch, 7, partial(file_limit, 100_000))
+    code, err = run("run.save_every=2")
+    assert code == 2 and err.count("\n") == 1
+    assert "cannot be written (File too large); resume_00000006.pt is whole: make room, then run.resume=true" in err
+    file_limit(-1)
+    assert run("run.resume=true") == (0, "")
+    compare(problem[1], tmp_path / "run")
+
+
+# --- the log
+
+
+def test_metrics_lines_are_json_and_tensorboard_events(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with RunLog(tmp_path) as log:
+        log.write(3, 0.5, loss=1.25, lr=0.1)
+        log.write(6, 1, loss=1.0, lr=0.1, top1=50.0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0] == {"step": 3, "epoch": 0.5, "loss": 1.25, "lr": 0.1} and lines[1]["top1"] == 50.0
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(3, 1.25), (6, 1.0)]
+
+
+def test_a_resumed_log_forgets_what_came_after_its_step(tmp_path):
+    with RunLog(tmp_path) as log:
+        for step in (1, 2, 3):
+            log.write(step, 0, loss=1.0)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # torn by a crash
+    with RunLog(tmp_path, after=2) as log:
+        log.write(3, 0, loss=2.0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(1, 1.0), (2, 1.0), (3, 2.0)]

@@ -1,0 +1,145 @@
+"""What a run leaves in its folder: checkpoints, metrics, and states to go on from."""
+
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videoadapt.atomic import atomically
+from videoadapt.engine import distributed
+from videoadapt.engine.checkpoint import check_finite, save_checkpoint, trainable_tensors
+from videoadapt.engine.distributed import Ranks
+from videoadapt.engine.learner import Learner
+from videoadapt.engine.log import RunLog
+from videoadapt.errors import UserError
+
+log = logging.getLogger(__name__)
+RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_*.pt")
+_FORMAT = "videoadapt-resume-1"
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    epoch: int = 0  # finished ones, with their evaluation
+    best_top1: float = -1.0
+    logged: int = 0  # the last step that the metrics hold
+    failed_steps: int = 0
+    record: dict[str, float] = field(default_factory=dict)  # the last made of a step
+    unreadable: list[str] = field(default_factory=list)  # messages, one for each video
+
+
+class RunFolder:
+    """Written by the first rank alone; every rank calls every method.
+
+    Args:
+        about: facts that every checkpoint carries.
+        layout: numbers on which a state depends, such as that of ranks: it is of no use to a run with others.
+        keep_last: resume states.
+    """
+
+    def __init__(
+        self, path: Path, ranks: Ranks, about: Mapping[str, Any], layout: Mapping[str, int], keep_last: int = 2
+    ) -> None:
+        self.path, self.ranks, self.about, self.layout, self.keep_last = path, ranks, about, dict(layout), keep_last
+        self._log: RunLog | None = None
+
+    def restore(self, learner: Learner) -> Progress:
+        """Load the newest state that can be read; the first rank reads for all."""
+        source, state = distributed.from_main(self._newest() if self.ranks.is_main else None)
+        for key, then in state["layout"].items():
+            if self.layout[key] != then:
+                raise UserError(f"{source}: its {key} was {then}, now it is {self.layout[key]}; resume it as it began")
+        learner.load(state, source)
+        return Progress(**state["progress"])
+
+    def _newest(self) -> tuple[str, dict[str, Any]]:
+        """The newest state, or the one before it if that is damaged, as a warning says."""
+        *older, newest = resume_states(self.path)
+        try:
+            return str(newest), read_state(newest)
+        except UserError as error:
+            for path in reversed(older):
+                try:
+                    state = read_state(path)
+                except UserError:
+                    continue
+                log.warning("%s; %s is good, going on from it", error, path)
+                return str(path), state
+            raise
+
+    def open_log(self, after: int) -> RunLog:
+        """The metrics, to be written for the steps ``after`` this one."""
+        self._log = RunLog(self.path, self.ranks.is_main, after)
+        return self._log
+
+    def save(self, learner: Learner, progress: Progress, top1: float | None = None) -> None:
+        """Checkpoint and resume state, and the best checkpoint if ``top1`` is; back when they are on disk."""
+        best = top1 is not None and top1 > progress.best_top1
+        progress.best_top1 = top1 if best else progress.best_top1
+        if self.ranks.is_main:
+            try:
+                self._save(learner, progress, top1, best)
+            except OSError as error:
+                raise UserError(f"{self.path}: cannot be written ({error.strerror}); {self._good()}") from None
+        distributed.gather(None)
+
+    def _save(self, learner: Learner, progress: Progress, top1: float | None, best: bool) -> None:
+        self._log.sync()
+        tensors = trainable_tensors(learner.model)
+        about = {**self.about, "step": progress.step, "epoch": progress.epoch, "top1": top1}
+        if best:
+            save_checkpoint(self.path / "best.safetensors", tensors, about)
+        save_checkpoint(self.path / "last.safetensors", tensors, about)
+        state = {"format": _FORMAT, "layout": self.layout, "progress": asdict(progress), **learner.state()}
+        packed = io.BytesIO()
+        torch.save(state, packed)
+        newest = self.path / f"resume_{progress.step:08d}.pt"
+        atomically(newest, lambda path: path.write_bytes(packed.getbuffer()))
+        states = resume_states(self.path)
+        kept = [path for path in states if path <= newest][-self.keep_last :]  # a later one was damaged
+        for path in set(states) - set(kept):
+            path.unlink()
+
+    def _good(self) -> str:
+        """Which file a run can go on from."""
+        states = resume_states(self.path)
+        return f"{states[-1].name} is whole: make room, then run.resume=true" if states else "nothing was saved yet"
+
+
+def room_needed(model: torch.nn.Module, keep_last: int) -> int:
+    """Bytes that the files of a run take at most, one more state than is kept among them."""
+    once = sum(tensor.numel() * tensor.element_size() for tensor in trainable_tensors(model).values())
+    return (3 * (keep_last + 1) + 3) * once + 2**24  # weights and two moments in a state; three checkpoints; the log
+
+
+def resume_states(folder: Path) -> list[Path]:
+    """The states in a folder, oldest first."""
+    return sorted(folder.glob("resume_*.pt"))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A state that ``RunFolder.save`` wrote; UserError for whatever else the file may be. No pickled code runs."""
+    remedy = "run.overwrite=true starts anew"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a reader makes of any bytes at all
+        reason = f"{type(error).__name__} {error}".strip().splitlines()[0].split(". ")[0]
+        raise UserError(f"{path}: not a readable resume state ({reason}); {remedy}") from None
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise UserError(f"{path}: not a resume state of videoadapt; {remedy}")
+    moments = {
+        f"{name} of parameter {number}": value
+        for number, of_one in state["optimizer"]["state"].items()
+        for name, value in of_one.items()
+        if isinstance(value, Tensor)
+    }
+    check_finite({**state["tensors"], **moments}, path)
+    return state

@@ -1,0 +1,82 @@
+"""What may go wrong in a training and is not worth its end, up to a point."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import torch
+
+from videoadapt.engine import distributed
+from videoadapt.engine.folder import Progress
+from videoadapt.engine.learner import Outcome
+from videoadapt.errors import UserError
+
+log = logging.getLogger(__name__)
+_NAMED = 16  # videos in a message
+
+
+class Health:
+    """Names every unreadable video once and every step that was skipped; ends a run that has too many.
+
+    Args:
+        progress: keeps the counts, so that a resumed run goes on with them.
+        num_videos: in the list.
+        max_bad_share: of them that may be unreadable.
+        max_bad_steps: that may be skipped.
+    """
+
+    def __init__(self, progress: Progress, num_videos: int, max_bad_share: float, max_bad_steps: int) -> None:
+        self.progress, self.num_videos = progress, num_videos
+        self.max_bad_share, self.max_bad_steps = max_bad_share, max_bad_steps
+
+    def check_videos(self, batches: Sequence[list]) -> None:
+        """Of the ``Sample``s that this rank reads; not yet known to the others."""
+        known = self.progress.unreadable
+        for sample in (sample for batch in batches for sample in batch):
+            for message in dict.fromkeys(sample.unreadable):
+                if message not in known:
+                    known.append(message)
+                    log.warning("unreadable, replaced by another video: %s", message)
+            if sample.views is None or len(known) > self.max_bad_share * self.num_videos:
+                self._stop_for(sample.unreadable[-1])
+
+    def share(self) -> None:
+        """Count the unreadable videos that any rank met."""
+        self.progress.unreadable = sorted(set().union(*distributed.gather(self.progress.unreadable)))
+        if len(self.progress.unreadable) > self.max_bad_share * self.num_videos:
+            self._stop_for(self.progress.unreadable[0])
+
+    def check_step(self, outcome: Outcome, batches: Sequence[list]) -> None:
+        """Count a step whose loss or gradient was not finite, and name its videos, of every rank."""
+        if not outcome.failed:
+            return
+        self.progress.failed_steps += 1
+        paths = [sample.path for batch in batches for sample in batch]
+        videos = [path for paths in distributed.gather(paths) for path in paths]
+        more = f" and {len(videos) - _NAMED} more" if len(videos) > _NAMED else ""
+        what = f"loss {outcome.loss:g}" if not math.isfinite(outcome.loss) else f"gradient norm {outcome.grad_norm:g}"
+        message = f"step {self.progress.step} skipped: {what} on {', '.join(videos[:_NAMED])}{more}"
+        if self.progress.failed_steps > self.max_bad_steps:
+            raise UserError(
+                f"{message}; {self.progress.failed_steps} steps were skipped, more than run.max_bad_steps="
+                f"{self.max_bad_steps} allows; look at these videos, lower optim.lr or set optim.clip_grad"
+            )
+        log.warning("%s", message)
+
+    def _stop_for(self, message: str) -> NoReturn:
+        raise UserError(
+            f"{len(self.progress.unreadable)} of {self.num_videos} training videos are unreadable, more than "
+            f"data.max_bad_share={self.max_bad_share:g} allows; tools/check_videos.py finds them all; e.g. {message}"
+        )
+
+
+@contextmanager
+def memory_advice(remedy: str) -> Iterator[None]:
+    """Make one line of CUDA's out of memory: what was wanted, and what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        wanted = next((part for part in str(error).split(". ") if part.startswith("Tried to allocate")), "")
+        raise UserError(f"out of GPU memory ({wanted or 'no details'}); {remedy}") from None
