@@ -89,13 +89,22 @@ def test_every_rank_sees_its_own_videos_and_every_epoch_another_order():
     epochs = []
     for epoch in range(2):
         for rank in ranks:
-            rank.epoch = epoch
+            rank.seek(epoch)
         batches = [list(rank) for rank in ranks]
         assert [len(part) for part in batches] == [2, 2] == [len(rank) for rank in ranks]
         keys = [key for part in batches for batch in part for key in batch]
         assert len(set(keys)) == 8 and {epoch} == {key[0] for key in keys}
         epochs.append([key[1] for key in keys])
     assert epochs[0] != epochs[1]
+
+
+def test_an_epoch_may_begin_at_any_batch():
+    batches = TrainBatches(11, 2, seed=3)
+    batches.seek(4)
+    whole = list(batches)
+    for first in range(len(batches) + 1):
+        batches.seek(4, first)
+        assert list(batches) == whole[first:] and len(batches) == 5
 
 
 def test_the_global_batch_does_not_depend_on_the_number_of_ranks():

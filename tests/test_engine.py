@@ -10,6 +10,7 @@ from torch import nn
 
 from videoadapt.builders import build_model
 from videoadapt.data.datasets import Sample, TestSample
+from videoadapt.data.loaders import test_loader
 from videoadapt.engine import metrics
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint, save_checkpoint
 from videoadapt.engine.evaluate import Evaluator
@@ -18,7 +19,7 @@ from videoadapt.engine.optim import build_optimizer, build_schedule
 from videoadapt.engine.precision import grad_scaler
 from videoadapt.errors import UserError
 
-TestSample.__test__ = False
+TestSample.__test__ = test_loader.__test__ = False
 CPU = torch.device("cpu")
 
 
@@ -89,10 +90,43 @@ def test_the_same_view_twice_is_one_view_and_clips_may_swap():
 def test_nothing_is_computed_twice_and_batches_are_full():
     model = Sums()
     clips = [[0, 3, 6], [0, 3, 6], [3, 6, 8]]  # two are one
-    Evaluator(CPU, batch_size=2)(model, [_video(index, clips, (*THREE, THREE[0])) for index in range(3)], 3)
-    assert sum(model.embedded) == 3 * 3 * 9  # videos, distinct crops, frames
-    assert sum(model.calls) == 3 * 3 * 2  # videos, distinct crops, distinct clips
-    assert set(model.embedded[:-1]) == {2 * 3} and set(model.calls) == {2}
+    Evaluator(CPU, batch_size=2)(model, [_video(index, clips, (*THREE, THREE[0])) for index in range(4)], 4)
+    assert sum(model.embedded) == 4 * 3 * 9  # videos, distinct crops, frames
+    assert sum(model.calls) == 4 * 3 * 2  # videos, distinct crops, distinct clips
+    assert set(model.embedded) == {2 * 3} and set(model.calls) == {2}
+
+
+def test_a_video_is_scored_in_the_same_company_on_any_number_of_ranks():
+    sizes = [3, 1, 7, 2, 4, 1, 1]
+    whole, alone = Sums(), Evaluator(CPU, batch_size=2)
+    scores = alone(whole, _samples(sizes), 7).scores
+    for world in (2, 3, 9):
+        parts = []
+        for rank in range(world):
+            mine = set(test_loader(range(7), 0, rank, world, 2).sampler)
+            model, share = Sums(), [sample for sample in _samples(sizes) if sample.index in mine]
+            parts.append((model.embedded, model.calls, dict(alone._scores(model, share))))
+        assert sorted(size for embedded, _, _ in parts for size in embedded) == sorted(whole.embedded)
+        assert sorted(size for _, calls, _ in parts for size in calls) == sorted(whole.calls)
+        merged = {index: row for _, _, fused in parts for index, row in fused.items()}
+        np.testing.assert_array_equal(np.stack([merged[index] for index in range(7)]), scores)
+
+
+def test_a_video_that_two_ranks_scored_is_an_error(monkeypatch):
+    gathered = ({0: 0, 1: 1}, {}, {}, {})
+    monkeypatch.setattr("videoadapt.engine.distributed.gather", lambda value: [value, gathered])
+    with pytest.raises(RuntimeError, match="video 0 was scored on two ranks"):
+        Evaluator(CPU)(Sums(), _samples([1, 1]), 2)
+
+
+def test_a_gpu_without_memory_is_one_line():
+    def embed(frames):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB.")
+
+    model = Sums()
+    model.embed = embed
+    with pytest.raises(UserError, match=r"out of GPU memory \(Tried to allocate 2.00 GiB\); lower test.batch_size"):
+        Evaluator(CPU)(model, _samples([1]), 1)
 
 
 def test_a_frame_of_several_clips_is_embedded_once_and_scores_as_in_each_of_them():

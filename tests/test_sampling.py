@@ -102,12 +102,15 @@ def test_crops_of_any_picture_lie_inside_and_reach_both_ends(height, width, crop
 
 
 @quick
-@given(num_videos=st.integers(1, 200), world=st.integers(1, 9))
-def test_any_number_of_ranks_tests_each_video_once(num_videos, world):
-    shares = [range(rank, num_videos, world) for rank in range(world)]
-    loaders = [test_loader(range(num_videos), 0, rank, world) for rank in range(world)]
-    assert [list(loader.sampler) for loader in loaders] == [list(share) for share in shares]
-    assert sorted(index for loader in loaders for index in loader.sampler) == list(range(num_videos))
+@given(num_videos=st.integers(1, 200), world=st.integers(1, 9), group=st.integers(1, 9))
+def test_any_number_of_ranks_tests_each_video_once_and_keeps_groups_together(num_videos, world, group):
+    shares = [list(test_loader(range(num_videos), 0, rank, world, group).sampler) for rank in range(world)]
+    assert sorted(index for share in shares for index in share) == list(range(num_videos))
+    assert all(share == sorted(share) for share in shares)
+    owners = [{index // group for index in share} for share in shares]
+    assert sum(map(len, owners)) == len(set().union(*owners))
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= group
 
 
 @quick

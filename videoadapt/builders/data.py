@@ -47,7 +47,7 @@ def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) ->
     transform = TestTransform(size, resize, views.crops, squash)
     reader = _reader(data, None if squash else resize, _cache(data) if split == "val" else None)
     videos = TestVideos(records, reader, _indices(data, views.frames, views.clips), transform)
-    return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world)
+    return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size)
 
 
 def test_views(config: Config) -> Views:

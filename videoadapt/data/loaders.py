@@ -51,9 +51,13 @@ def train_loader(videos: Dataset, batches: TrainBatches, workers: int) -> DataLo
     return DataLoader(videos, batch_sampler=batches, collate_fn=_as_list, **_workers(workers))
 
 
-def test_loader(videos: Dataset, workers: int, rank: int = 0, world: int = 1) -> DataLoader:
-    """One ``Sample`` at a time: every ``world``-th video from ``rank``, without padding, each exactly once."""
-    mine = range(rank, len(videos), world)
+def test_loader(videos: Dataset, workers: int, rank: int = 0, world: int = 1, group: int = 1) -> DataLoader:
+    """One ``TestSample`` at a time, each video exactly once: every ``world``-th group of neighbours, from ``rank``.
+
+    Groups stay together, so that what is computed in one batch does not depend on the number of ranks.
+    """
+    firsts = range(rank * group, len(videos), world * group)
+    mine = [index for first in firsts for index in range(first, min(first + group, len(videos)))]
     return DataLoader(videos, sampler=mine, batch_size=None, **_workers(workers))
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from videoadapt.engine import distributed, metrics
 from videoadapt.engine.batches import in_batches
+from videoadapt.engine.health import memory_advice
 from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
 
@@ -56,7 +58,7 @@ class Evaluator:
 
     Args:
         fusion: over the views of a video, the mean of softmax or of logits.
-        batch_size: views a forward pass; the views of several videos share one.
+        batch_size: views a forward pass, and videos whose views share them.
         on_bad: what becomes of an unreadable video: an error, a wrong answer, or nothing.
     """
 
@@ -77,7 +79,8 @@ class Evaluator:
         labels: dict[int, int] = {}
         decoders: dict[int, str] = {}
         unreadable: dict[int, str] = {}
-        fused = dict(self._scores(model, self._readable(samples, labels, decoders, unreadable)))
+        with memory_advice("lower test.batch_size or set run.precision=bf16"):
+            fused = dict(self._scores(model, self._readable(samples, labels, decoders, unreadable)))
         merged: tuple[dict, dict, dict, dict] = ({}, {}, {}, {})
         for shares in distributed.gather((labels, fused, decoders, unreadable)):
             for whole, share in zip(merged, shares, strict=True):
@@ -99,7 +102,14 @@ class Evaluator:
 
     @torch.inference_mode()
     def _scores(self, model: nn.Module, samples: Iterable) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, fused scores), from batches that neighbouring videos fill together."""
+        """(index, fused scores), bit for bit the same on any number of ranks.
+
+        ``batch_size`` neighbours of the list fill batches together, and no others join them.
+        """
+        for _, group in groupby(samples, lambda sample: sample.index // self.batch_size):
+            yield from self._group_scores(model, group)
+
+    def _group_scores(self, model: nn.Module, samples: Iterable) -> Iterator[tuple[int, np.ndarray]]:
         embedded = in_batches(self._run(model.embed), self._crops(samples), lambda crop: self.batch_size * crop.frames)
         clips = ((crop, frames[crop.clips]) for crop, frames in embedded)
         total = 0
