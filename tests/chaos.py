@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ import yaml
 from conftest import encode
 from safetensors.torch import load_file
 
-TRAIN = Path(__file__).parents[1] / "tools" / "train.py"
+TOOLS = Path(__file__).parents[1] / "tools"
 _PRELOADED = ["videoadapt.builders", "torch.utils.tensorboard", "torch.distributed.fsdp", "runpy"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
@@ -44,14 +44,14 @@ def chaos(folder: Path, kills: int, ranks: int, rng: random.Random) -> tuple[int
     """Kill that often; how many kills, in how many runs, and how long it took. AssertionError if a run differs."""
     began = time.monotonic()
     config = write_problem(folder)
-    job = Job(config, folder / "whole", ranks)
+    job = train(config, folder / "whole", ranks)
     assert job.wait() == [0] * ranks, job.output()
     longest = time.monotonic() - began
     done = runs = 0
     while done < kills:
         runs, out_dir, finished = runs + 1, folder / f"run{runs}", False
         while not finished:
-            job = Job(config, out_dir, ranks)
+            job = train(config, out_dir, ranks)
             finished = job.wait(rng.uniform(0, longest / 2) if done < kills else None) is not None
             if finished:
                 assert job.wait() == [0] * ranks, job.output()
@@ -97,20 +97,19 @@ def write_problem(folder: Path, videos: int = 12, **optim: float) -> Path:
     return folder / "config.yaml"
 
 
-class Job:
-    """The ranks of one attempt, each a process of its own."""
+def train(config: Path, out_dir: Path, ranks: int, *overrides: str, prepare: Callable = int) -> "Job":
+    """tools/train.py, begun; ``prepare`` is called in each rank before it."""
+    return Job(["train.py", config, f"run.out_dir={out_dir}", *overrides], ranks, config.parent / "output.txt", prepare)
 
-    def __init__(self, config: Path, out_dir: Path, ranks: int, *overrides: str, prepare: Callable = int) -> None:
-        self.log = config.parent / "output.txt"
+
+class Job:
+    """The ranks of one attempt at a program, each a process of its own, without a launcher."""
+
+    def __init__(self, command: Sequence, ranks: int, log: Path, prepare: Callable = int) -> None:
+        self.log = log
         self.log.write_text("")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        arguments = [str(config), f"run.out_dir={out_dir}", *overrides]
-        self.ranks = [
-            _context.Process(target=_rank, args=(number, ranks, port, arguments, str(self.log), prepare))
-            for number in range(ranks)
-        ]
+        arguments = (list(map(str, command)), ranks, free_port(), str(log), prepare)
+        self.ranks = [_context.Process(target=_rank, args=(number, *arguments)) for number in range(ranks)]
         for rank in self.ranks:
             rank.start()
 
@@ -134,7 +133,14 @@ class Job:
         return self.log.read_text()
 
 
-def _rank(number: int, world: int, port: int, arguments: list[str], log: str, prepare: Callable) -> None:
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _rank(number: int, command: list[str], world: int, port: int, log: str, prepare: Callable) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 1)
     os.dup2(1, 2)
     if world > 1:
@@ -143,8 +149,8 @@ def _rank(number: int, world: int, port: int, arguments: list[str], log: str, pr
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     multiprocessing.set_start_method("fork", force=True)  # of the data workers, as in a process of its own
     prepare()
-    sys.argv = [str(TRAIN), *arguments]
-    runpy.run_path(str(TRAIN), run_name="__main__")
+    sys.argv = [str(TOOLS / command[0]), *command[1:]]
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

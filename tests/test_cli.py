@@ -1,7 +1,6 @@
 """Whole commands on generated videos: train, test, resume, torchrun, and one line for every mistake."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,42 +139,6 @@ def test_resuming_with_another_recipe_is_refused(trained, tool):
     config, _ = trained
     code, _, err = tool("train.py", config, "run.resume=true", "optim.epochs=15", "optim.weight_decay=0")
     assert code == 2 and "the run began with optim.weight_decay=0.05, now it is 0" in err
-
-
-def test_two_ranks_train_and_test_like_one(config, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def run(*command):
-        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
-        assert result.returncode == 0, result.stderr
-        return result
-
-    run(*torchrun, TOOLS / "train.py", config, "optim.batch_size=2", "run.device=cpu")
-    checkpoint = tmp_path / "run" / "last.safetensors"
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    stored, results = [], []
-    for name, launcher in (("one", [sys.executable]), ("two", torchrun)):
-        out = tmp_path / name
-        run(
-            *launcher,
-            TOOLS / "test.py",
-            config,
-            "--checkpoint",
-            checkpoint,
-            f"run.out_dir={out}",
-            "test.views=4x2x3",
-            "run.device=cpu",
-        )
-        stored.append(np.load(out / "predictions.npz"))
-        results.append(json.loads((out / "results.json").read_text()))
-    for result in results:
-        result["config"]["run"].pop("out_dir")
-    assert results[0] == results[1]
-    for key in ("index", "label"):
-        np.testing.assert_array_equal(stored[0][key], stored[1][key])
-    np.testing.assert_allclose(stored[0]["scores"], stored[1]["scores"], rtol=0, atol=1e-6)
 
 
 def test_merged_tuners_score_as_before(config, tool, tmp_path):

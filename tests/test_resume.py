@@ -9,7 +9,7 @@ import signal
 from functools import partial
 
 import pytest
-from chaos import Job, chaos, compare, write_problem
+from chaos import chaos, compare, train, write_problem
 
 from videoadapt.engine import learner
 from videoadapt.engine.learner import Learner
@@ -21,7 +21,7 @@ def problem(tmp_path_factory):
     """A config of two epochs of four steps, and the run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("problem")
     config = write_problem(folder, videos=8, epochs=2)
-    job = Job(config, folder / "whole", 1, "run.eval_every=1", "run.save_every=null")
+    job = train(config, folder / "whole", 1, "run.eval_every=1", "run.save_every=null")
     assert job.wait() == [0], job.output()
     return config, folder / "whole"
 
@@ -105,9 +105,9 @@ def _killed_at_sync(count):
 @pytest.mark.parametrize("count", [1, 2, 4, 7, 9, 10, 13, 20])
 def test_a_kill_in_the_middle_of_a_write_loses_nothing(problem, tmp_path, count):
     overrides = ["run.eval_every=1", "run.save_every=null", "run.keep_last=1"]
-    job = Job(problem[0], tmp_path / "run", 1, *overrides, prepare=partial(_killed_at_sync, count))
+    job = train(problem[0], tmp_path / "run", 1, *overrides, prepare=partial(_killed_at_sync, count))
     assert job.wait() == [-signal.SIGKILL], job.output()
-    job = Job(problem[0], tmp_path / "run", 1, *overrides)
+    job = train(problem[0], tmp_path / "run", 1, *overrides)
     assert job.wait() == [0], job.output()
     compare(problem[1], tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").glob("resume_*")] == ["resume_00000008.pt"]

@@ -1,6 +1,7 @@
 """What the programs in ``tools/`` share: arguments, errors, tables."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -28,23 +29,23 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _end(MISTAKE, f"{prefix}error: {error}", error)
+        _end(MISTAKE, f"{prefix}error: {error}")
     except Interrupted as stop:
-        _end(STOPPED, "" if rank else str(stop), stop)
+        _end(STOPPED, f"{prefix}{stop}")
     except PeerLost as error:
         time.sleep(_LAUNCHER)  # the rank that failed is to be the first that the launcher sees
-        _end(ALONE, f"{prefix}{error}", error)
+        _end(ALONE, f"{prefix}{error}")
     except KeyboardInterrupt:
         sys.exit(ABORTED)
 
 
-def _end(code: int, message: str, error: BaseException) -> NoReturn:
-    if message:
-        print(" ".join(message.split()), file=sys.stderr, flush=True)
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun's own summary then tells it too
-        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-        get_error_handler().record_exception(error)
+def _end(code: int, message: str) -> NoReturn:
+    message = " ".join(message.split())
+    print(message, file=sys.stderr, flush=True)
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun's summary shows what stands there, of the first to fail
+        about = {"py_callstack": message, "timestamp": str(int(time.time()))}
+        report = {"message": {"message": message, "extraInfo": about}}
+        Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(report), encoding="utf-8")
     sys.exit(code)
 
 

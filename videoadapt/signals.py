@@ -5,9 +5,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
-from videoadapt.errors import Interrupted
+from videoadapt.errors import Interrupted, PeerLost
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
@@ -28,9 +28,11 @@ class StopSignals:
             self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, _kind: type | None, error: BaseException | None, _trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self.received and isinstance(error, PeerLost):  # no step will end any more
+            signal.raise_signal(signal.Signals[self.received])
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

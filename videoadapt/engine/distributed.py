@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from videoadapt.engine.rendezvous import join
 from videoadapt.errors import PeerLost, UserError
 
 # For one rank to wait for another, which may evaluate slower videos; a rank that hangs names itself much earlier.
@@ -53,7 +54,7 @@ def start(device: str = "auto") -> Ranks:
     if not launched:
         return Ranks(chosen)
     with _peers():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+        join("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", _PATIENCE)
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
     return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_rank, local_world)
 

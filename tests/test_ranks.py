@@ -1,0 +1,147 @@
+"""Several ranks: one result, one error, and no rank that waits for ever. torchrun is the real one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chaos import Job, compare, free_port, train, write_problem
+from conftest import TOOLS
+
+from videoadapt.engine import distributed
+from videoadapt.engine.checkpoint import read_checkpoint
+
+TRAIN = str(TOOLS / "train.py")
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    """A config, its folder, and what two ranks make of it when nobody disturbs them."""
+    config = write_problem(tmp_path_factory.mktemp("ranks"))
+    job = train(config, config.parent / "whole", 2)
+    assert job.wait() == [0, 0], job.output()
+    return config
+
+
+def _torchrun(*arguments):
+    """Begin it; its own time limit keeps a hang from hanging the suite."""
+    command = ["timeout", "120", sys.executable, "-m", "torch.distributed.run", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, text=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _wait_for_lines(run, count, *launchers):
+    while _lines(run) < count:
+        time.sleep(0.05)
+        for launcher in launchers:
+            assert launcher.poll() is None, launcher.stdout.read()
+
+
+def _lines(run: Path) -> int:
+    with suppress(FileNotFoundError):
+        return len((run / "metrics.jsonl").read_text().splitlines())
+    return 0
+
+
+def _workers() -> list[int]:
+    """The process numbers of the ranks that run now, by rank."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            variables = dict(entry.partition("=")[::2] for entry in path.read_text(errors="replace").split("\0"))
+            command = (path.parent / "cmdline").read_text()
+            if variables.get("RANK") and TRAIN in command and "torch.distributed.run" not in command:
+                found.setdefault(int(variables["RANK"]), []).append(int(path.parent.name))
+    return [min(found[rank]) for rank in sorted(found)]
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_killed_rank_is_restarted_and_the_job_ends_right(problem, tmp_path, nodes):
+    run, meeting = tmp_path / "run", f"--rdzv-endpoint=127.0.0.1:{free_port()}"
+    place = ["--rdzv-backend=c10d", "--rdzv-id=7", meeting, f"--nnodes={nodes}", f"--nproc-per-node={2 // nodes}"]
+    launchers = [_torchrun(*place, "--max-restarts=3", TRAIN, problem, f"run.out_dir={run}") for _ in range(nodes)]
+    _wait_for_lines(run, 5, *launchers)
+    os.kill(_workers()[1], signal.SIGKILL)
+    outputs = [launcher.communicate()[0] for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0] * nodes, outputs
+    assert "".join(outputs).count("15,651 trainable") == 2
+    compare(problem.parent / "whole", run)
+
+
+def test_torchrun_passes_on_sigterm_and_the_ranks_stop_together(problem, tmp_path):
+    run = tmp_path / "run"
+    launcher = _torchrun("--standalone", "--nproc-per-node=2", TRAIN, problem, f"run.out_dir={run}")
+    _wait_for_lines(run, 4, launcher)
+    launcher.send_signal(signal.SIGTERM)
+    output, _ = launcher.communicate()
+    (step,) = set(re.findall(r"stopped by SIGTERM after step (\d+); run.resume=auto goes on", output))
+    assert (run / f"resume_{int(step):08d}.pt").exists() and _lines(run) <= int(step)
+    job = train(problem, run, 2)
+    assert job.wait() == [0, 0], job.output()
+    compare(problem.parent / "whole", run)
+
+
+def test_the_error_of_the_rank_that_failed_comes_first_and_alone(problem, tmp_path):
+    folder = problem.parent
+    (folder / "broken.mp4").write_text("no video")
+    lines = (folder / "list.csv").read_text().splitlines()
+    (tmp_path / "list.csv").write_text("\n".join([*lines, "broken.mp4,1"]))
+    launcher = _torchrun(
+        "--standalone",
+        "--nproc-per-node=2",
+        TRAIN,
+        problem,
+        f"run.out_dir={tmp_path / 'run'}",
+        f"data.train={tmp_path / 'list.csv'}",
+    )
+    output, _ = launcher.communicate()
+    assert launcher.returncode == 1
+    errors = [line for line in output.splitlines() if re.search("error|Error|lost", line)]
+    assert re.match(r"(rank 1: )?error: 1 of 13 training videos are unreadable", errors[0])
+    assert "train.py" not in output.split("ChildFailedError")[0].replace(errors[0], "")  # no traceback of a rank
+    assert output.count("lost the other ranks") == 0
+
+
+@pytest.mark.parametrize("sampling", ["segment", "dense"])
+def test_a_test_gives_the_same_bits_on_any_number_of_ranks(problem, tmp_path, sampling):
+    checkpoint, stored, results = problem.parent / "whole" / "last.safetensors", [], []
+    for ranks in (1, 2, 3, 5):
+        out = tmp_path / str(ranks)
+        overrides = [f"run.out_dir={out}", "test.views=2x2x3", "test.batch_size=3", f"data.sampling={sampling}"]
+        job = Job(["test.py", problem, "--checkpoint", checkpoint, *overrides], ranks, tmp_path / "output.txt")
+        assert job.wait() == [0] * ranks, job.output()
+        stored.append(np.load(out / "predictions.npz"))
+        results.append(json.loads((out / "results.json").read_text()))
+        results[-1]["config"]["run"].pop("out_dir")
+    for arrays, result in zip(stored[1:], results[1:], strict=True):
+        assert result == results[0]
+        for key in ("index", "label", "scores"):
+            np.testing.assert_array_equal(arrays[key], stored[0][key])
+
+
+def test_what_a_rank_learns_is_the_global_batch(tmp_path):
+    """Four videos a step: on one rank, on two, and on one that adds up two batches."""
+    config, tensors = write_problem(tmp_path, epochs=1), []
+    plain = ["model.dropout=0", "model.drop_path=0", "run.save_every=null", "run.eval_every=1", "data.flip=0"]
+    for ranks, batch, accumulate in ((1, 4, 1), (2, 2, 1), (1, 2, 2)):
+        out = tmp_path / f"{ranks}{batch}{accumulate}"
+        job = train(config, out, ranks, *plain, f"optim.batch_size={batch}", f"optim.accumulate={accumulate}")
+        assert job.wait() == [0] * ranks, job.output()
+        tensors.append(read_checkpoint(out / "last.safetensors")[0])
+    for other in tensors[1:]:
+        for name, tensor in tensors[0].items():
+            torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-3)  # Adam divides by small gradients
+
+
+def test_one_rank_needs_no_group():
+    tensor = torch.ones(3)
+    distributed.average([tensor])
+    assert distributed.gather(5) == [5] and distributed.from_main("x") == "x" and tensor.tolist() == [1, 1, 1]

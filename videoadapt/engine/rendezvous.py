@@ -1,0 +1,42 @@
+"""Meeting the other ranks, also after torchrun has restarted them."""
+
+import os
+import secrets
+import time
+from datetime import timedelta
+
+import torch.distributed as dist
+
+_POLL = 0.02  # seconds
+
+
+def join(backend: str, timeout: timedelta) -> None:
+    """``init_process_group`` of what the environment says."""
+    store, rank, world = next(dist.rendezvous("env://", timeout=timeout))
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store = dist.PrefixStore(_attempt(store, rank, world), store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+
+
+def _attempt(store: dist.Store, rank: int, world: int) -> str:
+    """A name of this attempt, new and known to all its ranks.
+
+    torchrun's store outlives a restart, and gloo would look for the ranks of the attempt before where they were. The
+    number of restarts is no name: nodes count them differently. So the first rank makes one up, and answers to
+    whoever asks, until all have said that they got it; a question is a word that no earlier attempt can have used.
+    """
+    word = secrets.token_hex(8)
+    if rank > 0:
+        number = store.add("attempt/asked", 1) - 1
+        store.set(f"attempt/question/{number}", word)
+        name = store.get(f"attempt/answer/{word}").decode()
+        store.add(f"attempt/known/{name}", 1)
+        return name
+    answered = 0
+    while store.add(f"attempt/known/{word}", 0) < world - 1:
+        for number in range(answered, store.add("attempt/asked", 0)):
+            question = store.get(f"attempt/question/{number}").decode()
+            store.set(f"attempt/answer/{question}", word)
+            answered = number + 1
+        time.sleep(_POLL)
+    return word
