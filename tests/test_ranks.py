@@ -1,6 +1,7 @@
 """Several ranks: one result, one error, and no rank that waits for ever. torchrun is the real one."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 import torch
 from chaos import Job, compare, free_port, train, write_problem
-from conftest import TOOLS
+from conftest import TOOLS, tiny
 
+from videoadapt.builders import build_model
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.engine.shard import shard_frozen
+from videoadapt.models.backbone import blocks_of
 
 TRAIN = str(TOOLS / "train.py")
 
@@ -51,14 +55,14 @@ def _lines(run: Path) -> int:
     return 0
 
 
-def _workers() -> list[int]:
-    """The process numbers of the ranks that run now, by rank."""
+def _workers(run: Path) -> list[int]:
+    """The process numbers of the ranks that write there, by rank."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
             variables = dict(entry.partition("=")[::2] for entry in path.read_text(errors="replace").split("\0"))
             command = (path.parent / "cmdline").read_text()
-            if variables.get("RANK") and TRAIN in command and "torch.distributed.run" not in command:
+            if variables.get("RANK") and str(run) in command and "torch.distributed.run" not in command:
                 found.setdefault(int(variables["RANK"]), []).append(int(path.parent.name))
     return [min(found[rank]) for rank in sorted(found)]
 
@@ -69,7 +73,7 @@ def test_a_killed_rank_is_restarted_and_the_job_ends_right(problem, tmp_path, no
     place = ["--rdzv-backend=c10d", "--rdzv-id=7", meeting, f"--nnodes={nodes}", f"--nproc-per-node={2 // nodes}"]
     launchers = [_torchrun(*place, "--max-restarts=3", TRAIN, problem, f"run.out_dir={run}") for _ in range(nodes)]
     _wait_for_lines(run, 5, *launchers)
-    os.kill(_workers()[1], signal.SIGKILL)
+    os.kill(_workers(run)[1], signal.SIGKILL)
     outputs = [launcher.communicate()[0] for launcher in launchers]
     assert [launcher.returncode for launcher in launchers] == [0] * nodes, outputs
     assert "".join(outputs).count("15,651 trainable") == 2
@@ -139,6 +143,56 @@ def test_what_a_rank_learns_is_the_global_batch(tmp_path):
     for other in tensors[1:]:
         for name, tensor in tensors[0].items():
             torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-3)  # Adam divides by small gradients
+
+
+SHARD_MISTAKES = {
+    "alone": (1, [], "run.shard: one process has nobody to share the backbone with"),
+    "nothing frozen": (2, ["model.unfreeze=[all]"], "run.shard: there are no frozen parameters to share"),
+}
+
+
+@pytest.mark.parametrize("name", SHARD_MISTAKES)
+def test_what_cannot_be_shared(problem, tmp_path, name):
+    ranks, overrides, message = SHARD_MISTAKES[name]
+    job = train(problem, tmp_path / "run", ranks, "run.shard=true", *overrides)
+    assert job.wait() == [2] * ranks and message in job.output()
+
+
+@pytest.mark.parametrize("checkpointing", ["none", "block"])
+def test_a_shared_backbone_learns_the_same_bits(problem, tmp_path, checkpointing):
+    overrides = [f"run.activation_checkpointing={checkpointing}", "optim.epochs=4"]
+    for shard in ("false", "true"):
+        job = train(problem, tmp_path / shard, 2, f"run.shard={shard}", *overrides)
+        assert job.wait() == [0, 0], job.output()
+    compare(tmp_path / "false", tmp_path / "true")
+
+
+def _share(number, port, results):
+    """What one of two ranks holds of a Swin and a ViT, in bytes of frozen blocks."""
+    os.environ.update(RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    ranks = distributed.start("cpu")
+    swin = {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": {"embed_dim": 24, "depths": [1, 1, 1, 1]}}
+    for options in ({}, {**swin, "num_frames": None, "linears": {"space": {"qkv": {"kind": "lora"}}}}):
+        model = build_model(tiny(**options))
+        x = torch.rand(1, 3, 224, 224) if options else torch.rand(1, 3, 4, 32, 32)
+        expected, blocks = model.eval()(x), blocks_of(model.backbone)
+        whole = sum(p.numel() for block in blocks for p in block.parameters() if not p.requires_grad)
+        model = shard_frozen(model, blocks, ranks)
+        parts = [p.to_local() for p in model.parameters() if hasattr(p, "to_local")]
+        results.put((whole, sum(part.numel() for part in parts), torch.equal(model(x), expected)))
+    distributed.stop()
+
+
+def test_each_rank_holds_half_of_the_blocks():
+    context, port = multiprocessing.get_context("forkserver"), free_port()
+    results = context.Queue()
+    ranks = [context.Process(target=_share, args=(number, port, results)) for number in range(2)]
+    for rank in ranks:
+        rank.start()
+    for whole, part, same in [results.get(timeout=100) for _ in range(4)]:
+        assert abs(part / whole - 0.5) < 0.02 and same
+    for rank in ranks:
+        rank.join()
 
 
 def test_one_rank_needs_no_group():

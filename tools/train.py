@@ -17,9 +17,10 @@ from videoadapt.config import Config, first_difference, load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
 from videoadapt.engine.folder import RUN_FILES, RunFolder, resume_states, room_needed
+from videoadapt.engine.shard import shard_frozen
 from videoadapt.engine.train import train
 from videoadapt.errors import UserError
-from videoadapt.models.backbone import set_checkpointing
+from videoadapt.models.backbone import blocks_of, set_checkpointing
 
 _FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root", "data.time_limit"})
 
@@ -36,8 +37,10 @@ def main() -> None:
     classes = builders.class_names(config.data)
     loader = builders.build_train_loader(config, ranks)
     val_loader = builders.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
-    model = builders.build_model(config.model, ranks.device)
+    model = builders.build_model(config.model, "cpu" if config.run.shard else ranks.device)
     set_checkpointing(model.backbone, config.run.activation_checkpointing)
+    if config.run.shard:
+        model = shard_frozen(model, blocks_of(model.backbone), ranks)
     learner = builders.build_learner(config, model, len(loader), ranks)
     evaluator = builders.build_evaluator(config, ranks)
     resume = _claim(config, ranks, room_needed(model, config.run.keep_last))

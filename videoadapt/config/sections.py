@@ -147,6 +147,7 @@ class RunConfig(Section):
     device: str = "auto"  # auto: cuda where there is one
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     activation_checkpointing: Literal["none", "mlp", "block"] = "none"  # what is computed again and not kept
+    shard: bool = False  # each rank of torchrun keeps a part of the frozen backbone (FSDP2); for large ones
     threads: Positive | None = None  # of torch on the CPU; torch's own choice by default
     eval_every: Positive = 1  # epochs
     log_every: Positive = 20  # steps

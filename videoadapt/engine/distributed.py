@@ -1,6 +1,7 @@
 """One process or many: the little that the loops need to know about it."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from videoadapt.errors import PeerLost, UserError
 
 # For one rank to wait for another, which may evaluate slower videos; a rank that hangs names itself much earlier.
 _PATIENCE = timedelta(hours=1)
+_OF_OTHERS = re.compile("gloo|nccl|socket|store|connection|timed out", re.IGNORECASE)  # what their loss looks like
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def start(device: str = "auto") -> Ranks:
         torch.cuda.set_device(chosen)
     if not launched:
         return Ranks(chosen)
-    with _peers():
+    with peers():
         join("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", _PATIENCE)
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
     return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_rank, local_world)
@@ -69,7 +71,7 @@ def gather(value: Any) -> list[Any]:
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
-    with _peers():
+    with peers():
         dist.all_gather_object(values, value)
     return values
 
@@ -79,7 +81,7 @@ def from_main(value: Any) -> Any:
     if not dist.is_initialized():
         return value
     values = [value]
-    with _peers():
+    with peers():
         dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
     return values[0]
 
@@ -92,7 +94,7 @@ def average(tensors: Sequence[Tensor]) -> None:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
     message = torch.cat([tensor.flatten() for tensor in tensors])
-    with _peers():
+    with peers():
         dist.all_reduce(message)
     message /= dist.get_world_size()
     for tensor, mean in zip(tensors, message.split([tensor.numel() for tensor in tensors]), strict=True):
@@ -100,9 +102,12 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 @contextmanager
-def _peers() -> Iterator[None]:
-    """What comes from another rank's end is that rank's to explain."""
+def peers() -> Iterator[None]:
+    """Where other ranks may go missing: what comes from another's end is that one's to explain."""
     try:
         yield
     except RuntimeError as error:
-        raise PeerLost(f"lost the other ranks ({str(error).strip().splitlines()[0]})") from error
+        text = str(error).strip().splitlines() or [""]
+        if not isinstance(error, dist.DistBackendError) and not _OF_OTHERS.search(text[0]):
+            raise
+        raise PeerLost(f"lost the other ranks ({text[0]})") from error

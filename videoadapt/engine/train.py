@@ -10,17 +10,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from videoadapt.engine.distributed import Ranks
+from videoadapt.engine.distributed import Ranks, peers
 from videoadapt.engine.folder import Progress, RunFolder
 from videoadapt.engine.health import Health, memory_advice
 from videoadapt.engine.learner import Learner, Outcome
 from videoadapt.engine.log import RunLog
+from videoadapt.engine.shard import gathered
 from videoadapt.errors import Interrupted
 from videoadapt.signals import StopSignals
 
 _LESS_MEMORY = (
     "lower optim.batch_size and raise optim.accumulate as much, or set run.activation_checkpointing=block, "
-    "run.precision=bf16 or data.workers lower"
+    "run.precision=bf16 or run.shard=true under torchrun"
 )
 
 
@@ -65,6 +66,7 @@ def train(
         _bar(recipe.epochs * steps, progress.step, ranks.is_main) as bar,
         StopSignals() as stop,
         memory_advice(_LESS_MEMORY),
+        peers(),
     ):
         while progress.epoch < recipe.epochs:
             due = (progress.epoch + 1) % recipe.eval_every == 0 or progress.epoch + 1 == recipe.epochs
@@ -80,7 +82,7 @@ def train(
                     raise Interrupted(f"stopped by {what} after step {progress.step}; run.resume=auto goes on")
             scores = {}
             if due:
-                with stop.at_once():  # all is saved
+                with stop.at_once(), gathered(learner.model):  # all is saved
                     scores = evaluate(learner.model)
             progress.epoch += 1
             run_log.write(progress.step, progress.epoch, **progress.record, **scores)

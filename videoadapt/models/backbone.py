@@ -134,11 +134,16 @@ class _QuickGelu(torch.autograd.Function):
         return (1 - gate).mul_(gate).mul_(x).mul_(1.702).add_(gate).mul_(grad)
 
 
+def blocks_of(backbone: nn.Module) -> list[nn.Module]:
+    """The transformer blocks, whatever stages they are in."""
+    stages = [backbone] if hasattr(backbone, "blocks") else backbone.layers
+    return [block for stage in stages for block in stage.blocks]
+
+
 def holders(backbone: nn.Module, view: str) -> list[nn.Module]:
     """The modules, block by block, that hold the linears of a view: ``time``, ``space`` or ``mlp``."""
-    stages = [backbone] if hasattr(backbone, "blocks") else backbone.layers
     attribute = {"time": "time_attn", "space": "attn", "mlp": "mlp"}[view]
-    return [getattr(block, attribute) for stage in stages for block in stage.blocks]
+    return [getattr(block, attribute) for block in blocks_of(backbone)]
 
 
 def timm_call(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
