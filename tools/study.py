@@ -19,16 +19,14 @@ from tqdm import tqdm
 
 from videoadapt import builders, cli
 from videoadapt.atomic import atomically
-from videoadapt.config import Cell, Config, Study, cells, first_difference, load_study, validate
+from videoadapt.config import WITHOUT_EFFECT, Cell, Config, Study, cells, first_difference, load_study, validate
 from videoadapt.engine import distributed
 from videoadapt.engine.cost import saved_bytes, step_seconds
 from videoadapt.errors import UserError, nearest
 from videoadapt.report.study import study_table
 
 TOOLS = Path(__file__).parent
-_FREE = frozenset(
-    {"run", "data.workers", "data.cache_frames", "data.root", "data.time_limit"}
-)  # what changes no result
+_FREE = frozenset({"run", *(f"data.{key}" for key in WITHOUT_EFFECT)})  # what changes no result
 _SCORES = ("top1", "top5", "mean_class_accuracy", "views")
 
 

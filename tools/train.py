@@ -13,7 +13,7 @@ import yaml
 
 from videoadapt import builders, cli
 from videoadapt.atomic import atomically, remove_drafts
-from videoadapt.config import Config, first_difference, load_config
+from videoadapt.config import WITHOUT_EFFECT, Config, first_difference, load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
 from videoadapt.engine.folder import RUN_FILES, RunFolder, resume_states, room_needed
@@ -22,7 +22,7 @@ from videoadapt.engine.train import train
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import blocks_of, set_checkpointing
 
-_FREE_IN_RESUME = frozenset({"run", "test", "data.workers", "data.cache_frames", "data.root", "data.time_limit"})
+_FREE_IN_RESUME = frozenset({"run", "test", *(f"data.{key}" for key in WITHOUT_EFFECT)})
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 import argparse
 import json
 import logging
+import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +42,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _end(code: int, message: str) -> NoReturn:
+    _end_workers()
     message = " ".join(message.split())
     print(message, file=sys.stderr, flush=True)
     if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun's summary shows what stands there, of the first to fail
@@ -47,6 +50,15 @@ def _end(code: int, message: str) -> NoReturn:
         report = {"message": {"message": message, "extraInfo": about}}
         Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(report), encoding="utf-8")
     sys.exit(code)
+
+
+def _end_workers() -> None:
+    """Nobody waits for what they read, and one that hangs would be waited for for ever."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of their death
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join(5)
+    signal.signal(signal.SIGCHLD, before)
 
 
 class Parser(argparse.ArgumentParser):

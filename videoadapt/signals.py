@@ -1,4 +1,4 @@
-"""Signals by which clusters and users ask a run to end."""
+"""Signals: by which clusters and users ask a run to end, and by which it notices that it waits too long."""
 
 import os
 import signal
@@ -10,6 +10,32 @@ from types import FrameType, TracebackType
 from videoadapt.errors import Interrupted, PeerLost
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+
+
+class Stalled(Exception):
+    """The time of an ``alarm`` is over."""
+
+
+@contextmanager
+def alarm(seconds: float | None) -> Iterator[None]:
+    """Raise Stalled in the main thread if what it does takes longer; elsewhere, and for None, there is no limit.
+
+    It ends every wait of Python's, but not a call into a library that does not return.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise Stalled
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class StopSignals:

@@ -31,7 +31,7 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     if len(batches) < config.optim.accumulate:
         share = config.optim.batch_size * ranks.world * config.optim.accumulate
         raise UserError(f"{data.train}: {len(records)} videos are fewer than one global batch of {share}")
-    return train_loader(videos, batches, _workers(data, ranks))
+    return train_loader(videos, batches, _workers(data, ranks), data.stall_limit)
 
 
 def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) -> DataLoader:
@@ -47,7 +47,7 @@ def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) ->
     transform = TestTransform(size, resize, views.crops, squash)
     reader = _reader(data, None if squash else resize, _cache(data) if split == "val" else None)
     videos = TestVideos(records, reader, _indices(data, views.frames, views.clips), transform)
-    return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size)
+    return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size, data.stall_limit)
 
 
 def test_views(config: Config) -> Views:

@@ -6,10 +6,11 @@ is a one-line ``UserError`` with the key's full path.
 """
 
 from videoadapt.config.reading import first_difference, load_config, validate
-from videoadapt.config.sections import Config, DataConfig, ModelConfig, Section
+from videoadapt.config.sections import WITHOUT_EFFECT, Config, DataConfig, ModelConfig, Section
 from videoadapt.config.study import Cell, Study, cells, load_study
 
 __all__ = [
+    "WITHOUT_EFFECT",
     "Cell",
     "Config",
     "DataConfig",

@@ -102,6 +102,7 @@ class DataConfig(Section):
     num_classes: Positive
     decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
     time_limit: float | None = Field(60.0, gt=0)  # seconds to read one video
+    stall_limit: float | None = Field(600.0, gt=0)  # seconds without a batch; then the run ends with its videos' names
     sampling: Literal["dense", "segment"] = "dense"
     stride: Positive = 4  # frames between two of a dense clip
     spacing: Literal["endpoints", "centers"] = "endpoints"  # of dense test clips: mmaction2 1.x | AIM
@@ -118,6 +119,10 @@ class DataConfig(Section):
     cache_frames: bool = False  # keep every decoded video in memory: small data sets only
     max_bad_share: Share = 0.01  # of unreadable training videos before the run stops
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"  # of each loader; auto: one for each core
+
+
+# Keys of the data section that say how and where videos are read, and do not change what is read.
+WITHOUT_EFFECT = frozenset({"root", "absolute_paths", "time_limit", "stall_limit", "cache_frames", "workers"})
 
 
 class OptimConfig(Section):

@@ -7,7 +7,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from videoadapt.data.datasets import Sample
-from videoadapt.signals import leave_signals_to_parent
+from videoadapt.errors import UserError
+from videoadapt.signals import Stalled, alarm, leave_signals_to_parent
+
+_NAMED = 16  # videos in a message
 
 
 class TrainBatches(Sampler):
@@ -46,19 +49,58 @@ def auto_workers(ranks: int = 1) -> int:
     return min(max(joblib.cpu_count() // ranks, 1), 16)
 
 
-def train_loader(videos: Dataset, batches: TrainBatches, workers: int) -> DataLoader:
-    """Lists of ``Sample``s in the order of ``batches``."""
-    return DataLoader(videos, batch_sampler=batches, collate_fn=_as_list, **_workers(workers))
+class Loader(DataLoader):
+    """A DataLoader that names the videos it waited for when a worker hangs, and makes one line of a worker's error.
+
+    Args:
+        stall_limit: seconds to wait for a batch; DataLoader's own ``timeout`` does not cover every wait.
+    """
+
+    def __init__(self, *args, stall_limit: float | None, **options) -> None:
+        super().__init__(*args, **options)
+        self.stall_limit = stall_limit
+
+    def __iter__(self) -> Iterator:
+        batches = super().__iter__()
+        for keys in self.sampler if self.batch_sampler is None else self.batch_sampler:
+            try:
+                with alarm(self.stall_limit):
+                    batch = next(batches)
+            except UserError as error:
+                raise UserError(str(error).rsplit("UserError: ", 1)[-1]) from None
+            except Stalled:
+                names = [self.dataset.records[index].path for index in _indices(keys)]
+                raise UserError(
+                    f"no video came for {self.stall_limit:g} s (data.stall_limit): reading hangs, at one of "
+                    f"{', '.join(names[:_NAMED])} or soon after; take it off the list, or raise the limit"
+                ) from None
+            yield batch
 
 
-def test_loader(videos: Dataset, workers: int, rank: int = 0, world: int = 1, group: int = 1) -> DataLoader:
+def train_loader(videos: Dataset, batches: TrainBatches, workers: int, stall_limit: float | None = None) -> DataLoader:
+    """Lists of ``Sample``s in the order of ``batches``; UserError if none comes for ``stall_limit`` seconds."""
+    return Loader(videos, batch_sampler=batches, collate_fn=_as_list, stall_limit=stall_limit, **_workers(workers))
+
+
+def test_loader(
+    videos: Dataset,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+    group: int = 1,
+    stall_limit: float | None = None,
+) -> DataLoader:
     """One ``TestSample`` at a time, each video exactly once: every ``world``-th group of neighbours, from ``rank``.
 
     Groups stay together, so that what is computed in one batch does not depend on the number of ranks.
     """
     firsts = range(rank * group, len(videos), world * group)
     mine = [index for first in firsts for index in range(first, min(first + group, len(videos)))]
-    return DataLoader(videos, sampler=mine, batch_size=None, **_workers(workers))
+    return Loader(videos, sampler=mine, batch_size=None, stall_limit=stall_limit, **_workers(workers))
+
+
+def _indices(keys: int | list[tuple[int, int]]) -> list[int]:
+    return [keys] if isinstance(keys, int) else [index for _, index in keys]
 
 
 def _workers(count: int) -> dict:

@@ -74,9 +74,14 @@ class Health:
 
 @contextmanager
 def memory_advice(remedy: str) -> Iterator[None]:
-    """Make one line of CUDA's out of memory: what was wanted, and what to lower."""
+    """Make one line of a device that is out of memory, with what to lower, and of a data worker that was killed."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         wanted = next((part for part in str(error).split(". ") if part.startswith("Tried to allocate")), "")
         raise UserError(f"out of GPU memory ({wanted or 'no details'}); {remedy}") from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        what = str(error).splitlines()[0].rstrip(". ")
+        raise UserError(f"{what}; the kernel does that where memory is short, lower data.workers") from None
