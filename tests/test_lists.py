@@ -1,8 +1,11 @@
 """Every list form in use, and one line for every way to get it wrong."""
 
+import tracemalloc
+
 import pytest
 
 from videoadapt.data.lists import Record, read_classes, read_list
+from videoadapt.data.loaders import TrainBatches
 from videoadapt.errors import UserError
 
 FORMS = {
@@ -25,7 +28,11 @@ FORMS = {
 def test_every_form_is_read(tmp_path, form):
     text, expected = FORMS[form]
     (tmp_path / "list.txt").write_bytes(text.encode())
-    assert read_list(tmp_path / "list.txt", num_classes=13) == [Record(*pair) for pair in expected]
+    records = read_list(tmp_path / "list.txt", num_classes=13)
+    assert list(records) == [Record(*pair) for pair in expected]
+    assert records[-1] == Record(*expected[-1]) and len(records) == len(expected)
+    with pytest.raises(IndexError):
+        records[len(expected)]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,8 @@ def test_every_form_is_read(tmp_path, form):
         ("a.mp4 0\nb.mp4 5\n", r"list.txt:2: label 5 of 'b.mp4' is out of range; data.num_classes is 5"),
         ("a.mp4 -1\n", r"list.txt:1: label -1 of 'a.mp4' is out of range"),
         ("\n\n", "the list is empty"),
+        (b"a.mp4 0\n\xff\xfe 1\n", "cannot read the list file: 'utf-8' codec can't decode byte 0xff"),
+        ("path,label\n" + "x" * 200_000 + ",1\n", "cannot read the list file: field larger than field limit"),
         ("path,label\n", "the list is empty"),
         (None, "cannot read the list file: No such file"),
     ],
@@ -44,7 +53,7 @@ def test_every_form_is_read(tmp_path, form):
 def test_a_bad_list_is_one_line_with_its_place(tmp_path, text, message):
     path = tmp_path / "list.txt"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message) as caught:
         read_list(path, num_classes=5)
     assert "\n" not in str(caught.value)
@@ -55,3 +64,23 @@ def test_class_names_must_be_as_many_as_classes(tmp_path):
     assert read_classes(tmp_path / "classes.txt", 2) == ["a b", "c_d"]
     with pytest.raises(UserError, match="names 2 classes, data.num_classes is 3"):
         read_classes(tmp_path / "classes.txt", 3)
+
+
+def test_a_list_of_a_million_lines_takes_little(tmp_path):
+    """Not a clock: what stays is the names and sixteen bytes a line, and no line is an object."""
+    path, count = tmp_path / "list.csv", 1_000_000
+    lines = (f"class {number % 400}/{number:07d}.mp4,{number % 400}\n" for number in range(count))
+    path.write_text("path,label\n" + "".join(lines))
+    tracemalloc.start()
+    records = read_list(path, 400)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(records) == count and records[123_456] == Record("class 256/0123456.mp4", 256)
+    assert kept < 45e6 and peak < 110e6
+    batches = TrainBatches(count, 64, seed=0, rank=3, world=8)
+    batches.seek(5)
+    tracemalloc.start()
+    first = next(iter(batches))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(first) == 64 and peak < 1e6  # the order itself is torch's: 8 MB

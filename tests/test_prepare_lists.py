@@ -52,8 +52,8 @@ def test_lists_without_the_missing_ones_on_request(tool, diving):
     lists = diving[2]
     assert code == 0 and "train.csv, test.csv and classes.txt (3 classes)" in out
     assert sorted(path.name for path in lists.iterdir()) == ["classes.txt", "missing.csv", "test.csv", "train.csv"]
-    assert read_list(lists / "train.csv", 3) == [("rgb/-mmq0PT #1.mp4", 0), ("rgb/b, c.mp4", 1)]
-    assert read_list(lists / "test.csv", 3) == [("rgb/-mmq0PT #1.mp4", 0)]
+    assert list(read_list(lists / "train.csv", 3)) == [("rgb/-mmq0PT #1.mp4", 0), ("rgb/b, c.mp4", 1)]
+    assert list(read_list(lists / "test.csv", 3)) == [("rgb/-mmq0PT #1.mp4", 0)]
     assert read_classes(lists / "classes.txt", 3) == ["a+b", "c", "d, e"]
 
 
@@ -76,7 +76,7 @@ def test_a_family_writes_a_folder_for_each_set(tool, tmp_path, monkeypatch):
     assert code == 0, err
     for name, folder in VTAB:
         lists = tmp_path / "data_lists" / "vtab" / name
-        assert read_list(lists / "train800val200.csv") == [(f"{folder}/images/0.jpg", 1)]
+        assert list(read_list(lists / "train800val200.csv")) == [(f"{folder}/images/0.jpg", 1)]
         assert {path.stem for path in lists.iterdir()} == {"train800", "val200", "train800val200", "test", "classes"}
 
 

@@ -3,12 +3,17 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
+
+import numpy as np
 
 from videoadapt.atomic import atomically
 from videoadapt.errors import UserError
+
+_LABELS = 2**31
 
 
 class Record(NamedTuple):
@@ -16,7 +21,30 @@ class Record(NamedTuple):
     label: int
 
 
-def read_list(path: str | Path, num_classes: int | None = None) -> list[Record]:
+class Records(Sequence[Record]):
+    """Records end to end in three arrays: a million takes 70 MB, and forked workers share them.
+
+    (A list of objects would be copied into every worker, page by page, as their reference counts change.)
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        names, ends, labels = bytearray(), array("q"), array("q")
+        for name, label in records:
+            names += name.encode()
+            ends.append(len(names))
+            labels.append(label)
+        self._names, self._ends, self._labels = bytes(names), np.asarray(ends), np.asarray(labels)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> Record:
+        index = range(len(self))[index]
+        start = self._ends[index - 1] if index else 0
+        return Record(self._names[start : self._ends[index]].decode(), int(self._labels[index]))
+
+
+def read_list(path: str | Path, num_classes: int | None = None) -> Records:
     """Read a list in any of the forms in use.
 
     With a header ``path,label`` it is CSV, quoting included. Without one, a line is ``path label`` (mmaction2, AIM,
@@ -28,13 +56,14 @@ def read_list(path: str | Path, num_classes: int | None = None) -> list[Record]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            header = [cell.strip().lower() for cell in file.readline().split(",")] == ["path", "label"]
+            if not header:
+                file.seek(0)
+            rows = _csv_rows(file) if header else _plain_rows(file)
+            records = Records(_record(path, number, name, label, num_classes) for number, name, label in rows)
+    except (OSError, UnicodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot read the list file: {getattr(error, 'strerror', None) or error}") from None
-    header, _, body = text.partition("\n")
-    has_header = [cell.strip().lower() for cell in header.split(",")] == ["path", "label"]
-    rows = _csv_rows(body) if has_header else _plain_rows(text)
-    records = [_record(path, number, name, label, num_classes) for number, name, label in rows]
     if not records:
         raise UserError(f"{path}: the list is empty")
     return records
@@ -57,20 +86,22 @@ def read_names(path: str | Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _csv_rows(body: str):
-    reader = csv.reader(io.StringIO(body, newline=""))
+def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
+    reader = csv.reader(file)
     for row in reader:
         if row:
             yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else None
 
 
-def _plain_rows(text: str):
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            match = re.fullmatch(r"\s*(.+?)(?:\s*,\s*|\s+)(-?\d+)\s*", line)
-            name, label = match.groups() if match else (line.strip(), None)
+def _plain_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
+    for number, line in enumerate(file, start=1):
+        if line := line.strip():
+            match = re.search(r"[\s,](-?\d+)$", line)
+            name = line[: match.start()].rstrip() if match else line
+            if match and line[match.start()] != ",":
+                name = name.removesuffix(",").rstrip()
             quoted = re.fullmatch(r'"(.*)"', name)
-            yield number, quoted[1].replace('""', '"') if quoted else name, label
+            yield number, quoted[1].replace('""', '"') if quoted else name, match and match[1]
 
 
 def _record(path: Path, number: int, name: str, label: str | None, num_classes: int | None) -> Record:
@@ -78,7 +109,7 @@ def _record(path: Path, number: int, name: str, label: str | None, num_classes: 
         value = int(label)
     except (TypeError, ValueError):
         raise UserError(f"{path}:{number}: no integer label at the end of '{name}'; write path,label") from None
-    if value < 0 or (num_classes is not None and value >= num_classes):
+    if not 0 <= value < (_LABELS if num_classes is None else num_classes):
         classes = f"data.num_classes is {num_classes}" if num_classes is not None else "labels start at 0"
         raise UserError(f"{path}:{number}: label {value} of '{name}' is out of range; {classes}")
     return Record(name, value)
