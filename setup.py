@@ -26,6 +26,7 @@ setup(
         "pydantic>=2.6",
         "PyYAML>=6.0",
         "safetensors>=0.4.3",
+        "fsspec>=2023.6",
         "fvcore>=0.1.5",
         "tqdm>=4.65",
         "numpy>=1.26",
@@ -36,6 +37,7 @@ setup(
     ],
     extras_require={
         "torchcodec": ["torchcodec>=0.7"],
-        "dev": ["pytest>=9", "hypothesis>=6.100", "h5py>=3.10", "ruff==0.17.5"],
+        "webdataset": ["webdataset>=0.2.90"],
+        "dev": ["webdataset>=0.2.90", "pytest>=9", "hypothesis>=6.100", "h5py>=3.10", "ruff==0.17.5"],
     },
 )

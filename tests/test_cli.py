@@ -203,6 +203,8 @@ TRAIN_MISTAKES = {
     "no label": (lambda t: [f"data.train={_list(t, 'a.mp4')}"], "bad.csv:1: no integer label at the end of 'a.mp4'"),
     "label too high": (lambda t: [f"data.val={_list(t, 'a.mp4 3')}"], "label 3 of 'a.mp4' is out of range"),
     "missing video": (lambda t: [f"data.train={_list(t, 'gone.mp4 1')}"], "1 of 1 videos are missing below"),
+    "path outside": (lambda t: [f"data.train={_list(t, '/etc/passwd 1')}"], "'/etc/passwd' leads out of data.root"),
+    "path above": (lambda t: [f"data.val={_list(t, '../../x.mp4 1')}"], "data.absolute_paths=true allows that"),
     "too few videos": (lambda t: ["optim.batch_size=64"], "12 videos are fewer than one global batch of 64"),
     "device": (lambda t: ["run.device=tpu9"], "run.device: no device 'tpu9'"),
     "no gpu": (lambda t: ["run.device=cuda"], "run.device: 'cuda' asked for, but torch sees no GPU"),
@@ -238,10 +240,10 @@ def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path
     names = [line.split(",")[0] for line in (video_set / "train.csv").read_text().splitlines()[1:]]
     (tmp_path / "broken.mp4").write_text("no video")
     lines = [f"{tmp_path / 'broken.mp4'} 0", *(f"{name} 1" for name in names)]
-    train = f"data.train={_list(tmp_path, chr(10).join(lines))}"
-    code, _, err = tool("train.py", config, train, "optim.epochs=5", "run.overwrite=true")
+    train = [f"data.train={_list(tmp_path, chr(10).join(lines))}", "data.absolute_paths=true"]
+    code, _, err = tool("train.py", config, *train, "optim.epochs=5", "run.overwrite=true")
     assert code == 2 and "1 of 13 training videos are unreadable" in err and "broken.mp4" in err
-    code, _, err = tool("train.py", config, train, "data.max_bad_share=0.1", "run.overwrite=true")
+    code, _, err = tool("train.py", config, *train, "data.max_bad_share=0.1", "run.overwrite=true")
     assert code == 0
 
 
@@ -249,12 +251,12 @@ def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path
 def with_broken_video(tmp_path, video_set):
     (tmp_path / "broken.mp4").write_text("no video")
     first = (video_set / "val.csv").read_text().splitlines()[1]
-    return f"data.val={_list(tmp_path, f'{first}{chr(10)}{tmp_path}/broken.mp4,0')}"
+    return [f"data.val={_list(tmp_path, f'{first}{chr(10)}{tmp_path}/broken.mp4,0')}", "data.absolute_paths=true"]
 
 
 def test_an_unreadable_test_video_is_an_error_by_name(trained, tool, with_broken_video, tmp_path):
     config, run = trained
-    arguments = [config, "--checkpoint", run / "last.safetensors", with_broken_video, f"run.out_dir={tmp_path / 'o'}"]
+    arguments = [config, "--checkpoint", run / "last.safetensors", *with_broken_video, f"run.out_dir={tmp_path / 'o'}"]
     code, _, err = tool("test.py", *arguments)
     assert code == 2 and "broken.mp4: not a readable video" in err and err.count("\n") == 1
     assert not (tmp_path / "o" / "results.json").exists()
@@ -265,7 +267,7 @@ def test_policies_for_unreadable_test_videos_are_reported(
     trained, tool, with_broken_video, tmp_path, policy, videos, top1
 ):
     config, run = trained
-    arguments = [config, "--checkpoint", run / "last.safetensors", with_broken_video, f"run.out_dir={tmp_path}"]
+    arguments = [config, "--checkpoint", run / "last.safetensors", *with_broken_video, f"run.out_dir={tmp_path}"]
     code, _, _ = tool("test.py", *arguments, f"test.on_bad={policy}")
     results = json.loads((tmp_path / "results.json").read_text())
     assert code == 0 and results["num_videos"] == videos and results["top1"] == top1

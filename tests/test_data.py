@@ -6,7 +6,7 @@ import torch
 from conftest import encode, numbered_frames, read_number
 
 from videoadapt.config import DataConfig
-from videoadapt.data.datasets import TestVideos, TrainVideos, missing_files
+from videoadapt.data.datasets import TestVideos, TrainVideos
 from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
@@ -167,10 +167,6 @@ def test_test_views_hold_the_right_frames_and_crops(root):
         left = (0, 8, 16)[crop]
         pixels = whole[expected[clip]][..., left : left + 48].transpose(1, 0, 2, 3)
         assert np.abs(views[view].numpy().astype(int) - pixels).mean() < 8
-
-
-def test_missing_files_are_found(root):
-    assert missing_files([*RECORDS, Record("none.mp4", 0)], str(root)) == ["none.mp4"]
 
 
 # --- the demonstration videos

@@ -26,6 +26,7 @@ from videoadapt.data.loaders import auto_workers, test_loader
 from videoadapt.data.pytorchvideo import labeled_videos
 from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
+from videoadapt.data.store import open_store
 from videoadapt.data.transforms import TestTransform, resize_short_side
 from videoadapt.data.views import Views
 from videoadapt.engine.distributed import Ranks
@@ -67,6 +68,12 @@ def test_all_in_one_pass_whatever_the_piece(root, monkeypatch):
 # --- copies on disk
 
 
+def _file(cache, path):
+    """The file that is read for a video."""
+    with cache(open_store(str(path.parent)), path.name) as file:
+        return file
+
+
 def test_a_copy_shows_the_same_frames_at_its_size(root, tmp_path):
     cache = VideoCache(tmp_path / "copies", short_side=48)
     plain = VideoReader(str(root), short_side=48)
@@ -82,15 +89,15 @@ def test_a_copy_shows_the_same_frames_at_its_size(root, tmp_path):
 def test_a_copy_is_made_once_and_again_when_the_original_changes(tmp_path):
     path = encode(tmp_path / "a.mp4", numbered_frames(8), "libx264", preset="ultrafast")
     cache = VideoCache(tmp_path / "copies", short_side=32)
-    first = cache(path)
+    first = _file(cache, path)
     made = first.stat().st_mtime_ns
-    assert cache(path) == first and first.stat().st_mtime_ns == made
+    assert _file(cache, path) == first and first.stat().st_mtime_ns == made
     encode(path, numbered_frames(9), "libx264", preset="ultrafast")
-    second = cache(path)
+    second = _file(cache, path)
     assert second != first
     with open_video(second) as video:
         assert video.num_frames == 9
-    assert VideoCache(tmp_path / "copies", short_side=24)(path) != second
+    assert _file(VideoCache(tmp_path / "copies", short_side=24), path) != second
 
 
 def test_what_cannot_be_copied_is_read_as_it_is(tmp_path):
@@ -98,18 +105,18 @@ def test_what_cannot_be_copied_is_read_as_it_is(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     cache = VideoCache(tmp_path / "copies")
     for name in ("bad.mp4", "a.png", "missing.mp4"):
-        assert cache(tmp_path / name) == tmp_path / name
+        assert _file(cache, tmp_path / name) == tmp_path / name
     assert not list((tmp_path / "copies").glob("*"))
     (tmp_path / "bad.mp4").unlink()
     encode(tmp_path / "bad.mp4", numbered_frames(8), "libx264", preset="ultrafast")
-    assert cache(tmp_path / "bad.mp4") == tmp_path / "bad.mp4"  # it is not tried again in every epoch
-    assert VideoCache(tmp_path / "copies")(tmp_path / "bad.mp4").parent == tmp_path / "copies"
+    assert _file(cache, tmp_path / "bad.mp4") == tmp_path / "bad.mp4"  # it is not tried again in every epoch
+    assert _file(VideoCache(tmp_path / "copies"), tmp_path / "bad.mp4").parent == tmp_path / "copies"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(root, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"data.cache_dir: cannot write into .*file"):
-        VideoCache(tmp_path / "file")(root / "0.mp4")
+        _file(VideoCache(tmp_path / "file"), root / "0.mp4")
 
 
 def _config(root, **data):

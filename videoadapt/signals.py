@@ -83,6 +83,18 @@ class StopSignals:
 
 
 def leave_signals_to_parent(_worker: int = 0) -> None:
-    """For processes that only serve another: what a terminal or a cluster sends to all is that one's to decide."""
+    """For processes that only serve another: what a terminal or a cluster sends to all is that one's to decide.
+
+    The parent's own SIGTERM still ends them.
+    """
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey_parent, args=[os.getppid()], daemon=True).start()
+
+
+def _obey_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

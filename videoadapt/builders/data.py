@@ -1,19 +1,20 @@
 """Data sets and loaders of a config."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from torch.utils.data import DataLoader
 
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig
 from videoadapt.data.cache import VideoCache
-from videoadapt.data.datasets import TestVideos, TrainVideos, missing_files
+from videoadapt.data.datasets import TestVideos, TrainVideos
 from videoadapt.data.decode import require_backend
-from videoadapt.data.lists import Record, read_classes, read_list
+from videoadapt.data.lists import Records, read_classes, read_list
 from videoadapt.data.loaders import TrainBatches, auto_workers, test_loader, train_loader
 from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
+from videoadapt.data.store import Store, open_store
 from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Views
 from videoadapt.engine.distributed import Ranks
@@ -22,8 +23,8 @@ from videoadapt.errors import UserError
 
 def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     """Random clips of ``data.train``, in batches of samples for this rank."""
-    records = _records(config.data, "train", check_files=True)
     data = config.data
+    records = _records(data, "train", check_files=ranks.local_rank == 0)
     indices = _indices(data, config.model.num_frames or 1, clips=1)
     reader = _reader(data, data.short_side, _cache(data))
     videos = TrainVideos(records, reader, indices, _train_transform(config), config.run.seed)
@@ -37,7 +38,7 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
 def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) -> DataLoader:
     """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
     data = config.data
-    records = _records(data, split, check_files=config.test.on_bad == "error")
+    records = _records(data, split, check_files=config.test.on_bad == "error" and ranks.local_rank == 0)
     size = model_input(config.model)["image_size"]
     if data.resize is not None and data.resize < size:
         raise UserError(f"data.resize: {data.resize} is below the model's image size {size}")
@@ -60,18 +61,26 @@ def class_names(data: DataConfig) -> list[str]:
     return read_classes(data.classes, data.num_classes) if data.classes else [str(i) for i in range(data.num_classes)]
 
 
-def _records(data: DataConfig, split: str, check_files: bool) -> list[Record]:
+def _records(data: DataConfig, split: str, check_files: bool) -> Records:
     path = getattr(data, split) or (data.val if split == "test" else None)
     if path is None:
         raise UserError(f"data.{split}: is missing; name a list file of lines 'path,label'")
-    records = read_list(path, data.num_classes)
-    if check_files and (missing := missing_files(records, data.root)):
+    records, store = read_list(path, data.num_classes), _store(data.root)
+    if not data.absolute_paths and (name := next((r.path for r in records if store.leaves(r.path)), None)):
+        raise UserError(f"{path}: '{name}' leads out of data.root '{data.root}'; data.absolute_paths=true allows that")
+    if check_files and (missing := store.missing(record.path for record in records)):
         where = "the paths are relative to data.root"
         raise UserError(
             f"{path}: {len(missing)} of {len(records)} videos are missing below '{data.root}', first: "
             f"{missing[0]}; {where}"
         )
     return records
+
+
+@cache
+def _store(root: str) -> Store:
+    """Opened once for training and validation: the index of shards takes a while."""
+    return open_store(root)
 
 
 def _train_transform(config: Config) -> TrainTransform:
@@ -88,9 +97,9 @@ def _train_transform(config: Config) -> TrainTransform:
     )
 
 
-def _reader(data: DataConfig, short_side: int | None, cache: VideoCache | None) -> VideoReader:
+def _reader(data: DataConfig, short_side: int | None, copies: VideoCache | None) -> VideoReader:
     require_backend(data.decoder)
-    return VideoReader(data.root, data.decoder, short_side, data.time_limit, data.cache_frames, cache)
+    return VideoReader(_store(data.root), data.decoder, short_side, data.time_limit, data.cache_frames, copies)
 
 
 def _cache(data: DataConfig) -> VideoCache | None:

@@ -98,7 +98,8 @@ class DataConfig(Section):
     val: str | None = None
     test: str | None = None  # val by default
     classes: str | None = None  # a file with one class name a line, in label order
-    root: str = "."  # where relative paths of the lists begin
+    root: str = "."  # where the lists' paths begin: a folder, shards-{000..099}.tar or shards-*.tar, an fsspec URL
+    absolute_paths: bool = False  # lists may name files outside root
     num_classes: Positive
     decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
     time_limit: float | None = Field(60.0, gt=0)  # seconds to read one video

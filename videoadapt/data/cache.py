@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 
 import av
 
@@ -10,6 +12,7 @@ from videoadapt.atomic import atomically
 from videoadapt.data.decode import VideoReadError, open_video
 from videoadapt.data.decode.picture import SUFFIXES
 from videoadapt.data.reader import read_pieces
+from videoadapt.data.store import Store
 from videoadapt.errors import UserError
 
 # Of the codecs tried the best of speed, size and likeness (40 dB on real clips): quantiser 2, short GOPs.
@@ -19,37 +22,43 @@ _CODEC, _OPTIONS, _GOP = "mpeg4", {"qmin": "2", "qmax": "2", "bf": "0"}, 4
 class VideoCache:
     """Copies with ``short_side`` pixels (None: as large as the original) in ``folder``, one file a video.
 
-    A copy is found by the original's path, size and time of change. It is written under a temporary name first, so
-    processes may share the folder and a killed one leaves no torn copy.
+    A copy is found by the original's version, such as path, size and time of change. It is written under a temporary
+    name first, so processes may share the folder and a killed one leaves no torn copy.
     """
 
     def __init__(self, folder: str | os.PathLike, short_side: int | None = None) -> None:
         self.folder, self.short_side = Path(folder), short_side
-        self._refused: set[Path] = set()
+        self._refused: set[str] = set()
 
-    def __call__(self, path: Path) -> Path:
-        """The copy of ``path``, made if there is none; ``path`` itself if it is a picture or cannot be read whole."""
-        if path.suffix.lower() in SUFFIXES or path in self._refused:
-            return path
+    @contextmanager
+    def __call__(self, store: Store, name: str) -> Iterator[Path]:
+        """The copy of a video, made if there is none; the file itself if it is a picture or cannot be read whole."""
+        copy = self._copy(store, name)
+        if copy is not None:
+            yield copy
+        else:
+            with store.local(name) as path:
+                yield path
+
+    def _copy(self, store: Store, name: str) -> Path | None:
+        if PurePosixPath(name).suffix.lower() in SUFFIXES or name in self._refused:
+            return None
         try:
-            copy = self.folder / f"{self._key(path)}.mp4"
-        except OSError:  # missing: reading it will say so
-            return path
-        if copy.is_file():
-            return copy
-        try:
+            copy = self.folder / f"{self._key(store.version(name))}.mp4"
+            if copy.is_file():
+                return copy
             self.folder.mkdir(parents=True, exist_ok=True)
-            atomically(copy, lambda draft: self._write(path, draft))
-        except VideoReadError:
-            self._refused.add(path)
-            return path
+            with store.local(name) as path:
+                atomically(copy, lambda draft: self._write(path, draft))
+        except VideoReadError:  # reading it will say so
+            self._refused.add(name)
+            return None
         except (OSError, av.FFmpegError) as error:
             raise UserError(f"data.cache_dir: cannot write into {self.folder} ({error.strerror})") from None
         return copy
 
-    def _key(self, path: Path) -> str:
-        status = path.stat()
-        facts = (str(path.resolve()), status.st_size, status.st_mtime_ns, self.short_side, _CODEC, _OPTIONS, _GOP)
+    def _key(self, version: str) -> str:
+        facts = (version, self.short_side, _CODEC, _OPTIONS, _GOP)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
     def _write(self, path: Path, draft: Path) -> None:

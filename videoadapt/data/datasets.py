@@ -1,9 +1,7 @@
 """Videos as samples that depend on (seed, epoch, index) alone: not on workers, ranks or what came before."""
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -107,9 +105,3 @@ class TestVideos(Dataset):
             return TestSample(index, record.label, unreadable=str(error))
         frames, windows = self.transform.cut(frames)
         return TestSample(index, record.label, frames, clips, windows, decoder=decoder)
-
-
-def missing_files(records: Sequence[Record], root: str) -> list[str]:
-    """The listed paths that are no files below ``root``."""
-    paths = [(record.path, Path(root, record.path)) for record in records]
-    return [name for name, path in paths if not os.path.isfile(path)]  # noqa: PTH113, the method raises on long names

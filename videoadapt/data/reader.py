@@ -1,6 +1,7 @@
 """One pass over a video: each wanted frame is decoded once, and brought to its size as it comes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from videoadapt.data.decode import Backend, Reader, open_video
+from videoadapt.data.store import Store, open_store
 from videoadapt.data.transforms import resize_short_side
 
 _PIECE = 8  # frames that stand in memory at their native size
@@ -28,20 +30,23 @@ class VideoReader:
     """Reads the clips of one video.
 
     Args:
-        root: where relative paths begin.
+        root: where the files are: a store, or what ``open_store`` makes one of.
         short_side: pixels to which the frames are brought; None leaves them as they are.
         time_limit: seconds for one video.
         in_memory: keep every decoded video in this process's memory.
-        cache: gives the file to read instead of a video, see ``VideoCache``.
+        cache: gives the file to read instead of the store's, see ``VideoCache``.
     """
 
-    root: str
+    root: str | Store
     backend: Backend = "pyav"
     short_side: int | None = None
     time_limit: float | None = None
     in_memory: bool = False
-    cache: Callable[[Path], Path] | None = None
+    cache: Callable[[Store, str], AbstractContextManager[Path]] | None = None
     _kept: dict[str, tuple[Tensor, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = open_store(self.root) if isinstance(self.root, str) else self.root
 
     def clips(self, path: str, indices: Callable[[int], np.ndarray]) -> Clips:
         """The frames of ``indices(num_frames)``, int (clips t); VideoReadError if they cannot be read."""
@@ -49,8 +54,8 @@ class VideoReader:
             frames, decoder = self._kept[path]
             distinct, rows = distinct_frames(indices(len(frames)))
             return Clips(frames[distinct], rows, decoder)
-        source = Path(self.root, path)
-        with open_video(self.cache(source) if self.cache else source, self.backend, self.time_limit) as video:
+        local = self.cache(self.store, path) if self.cache else self.store.local(path)
+        with local as file, open_video(file, self.backend, self.time_limit) as video:
             if not self.in_memory:
                 distinct, rows = distinct_frames(indices(video.num_frames))
                 return Clips(self._read(video, distinct), rows, video.backend)

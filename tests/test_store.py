@@ -1,0 +1,254 @@
+"""Loose files, tar shards and URLs give the same samples; nothing leads out of the root."""
+
+import os
+import re
+import sys
+import tarfile
+import zipfile
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from chaos import Job, compare, train, write_problem
+from conftest import encode, numbered_frames
+
+from videoadapt.data.cache import VideoCache
+from videoadapt.data.datasets import TestVideos, TrainVideos
+from videoadapt.data.decode import VideoReadError
+from videoadapt.data.lists import Record
+from videoadapt.data.loaders import TrainBatches, train_loader
+from videoadapt.data.reader import VideoReader
+from videoadapt.data.sampling import segment_indices
+from videoadapt.data.store import open_store
+from videoadapt.data.transforms import TestTransform
+from videoadapt.errors import UserError
+
+NAMES = ["-a #1.mp4", "some class/b.c, d.mp4", "some class/é.avi", "p.png"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Videos and a picture with the names that data sets have."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("loose files")
+    (root / "some class").mkdir()
+    for number, name in enumerate(NAMES[:3]):
+        encode(root / name, numbered_frames(9 + number), "mpeg4" if name.endswith("avi") else "libx264")
+    Image.fromarray(numbered_frames(1)[0]).save(root / NAMES[3])
+    return root
+
+
+def _shards(folder, target, per_shard=2, prefix=""):
+    for number in range(0, len(NAMES), per_shard):
+        with tarfile.open(target / f"s-{number // per_shard:03d}.tar", "w") as archive:
+            for name in NAMES[number : number + per_shard]:
+                archive.add(folder / name, prefix + name)
+    return target
+
+
+def _zip(folder, target):
+    with zipfile.ZipFile(target / "x.zip", "w") as archive:
+        for name in NAMES:
+            archive.write(folder / name, name)
+    return f"zip://::{target}/x.zip"
+
+
+def _memory(folder, _target):
+    for name in NAMES:
+        fsspec.filesystem("memory").pipe(f"/root/{name}", (folder / name).read_bytes())
+    return "memory://root"
+
+
+ROOTS = {
+    "folder": lambda folder, target: str(folder),
+    "braces": lambda folder, target: f"{_shards(folder, target)}/s-{{000..001}}.tar",
+    "star": lambda folder, target: f"{_shards(folder, target, 1, './')}/s-*.tar",
+    "one tar": lambda folder, target: f"{_shards(folder, target, 9)}/s-000.tar",
+    "file URL": lambda folder, target: f"file://{folder}",
+    "memory": _memory,
+    "zip": _zip,
+    "cached URL": lambda folder, target: f"simplecache::file://{folder}",
+}
+
+
+@pytest.fixture(params=ROOTS)
+def root(request, folder, tmp_path):
+    return ROOTS[request.param](folder, tmp_path)
+
+
+def _indices(num_frames, rng=None):
+    return segment_indices(num_frames, 4, rng=rng)
+
+
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_every_store_gives_the_same_samples(folder, root, backend):
+    records = [Record(name, label) for label, name in enumerate(NAMES)]
+    for place in (str(folder), root):
+        reader = VideoReader(place, backend)
+        test = TestVideos(records, reader, _indices, TestTransform(32, 32, 1))
+        learn = TrainVideos(records, reader, _indices, lambda frames: frames[..., :16, :16], seed=3)
+        found = [(*test[i][:2], test[i].decoder, test[i].views(), learn[1, i].views) for i in range(len(NAMES))]
+        if place == str(folder):
+            expected = found
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours[:3] == theirs[:3]
+        assert torch.equal(ours[3], theirs[3]) and torch.equal(ours[4], theirs[4])
+
+
+def test_forked_workers_read_them_too(folder, root):
+    records = [Record(name, label) for label, name in enumerate(NAMES)]
+    views = []
+    for place in (str(folder), root):
+        videos = TrainVideos(records, VideoReader(place), _indices, lambda frames: frames[..., :16, :16], seed=3)
+        videos[0, 0]  # this process is connected before it forks
+        loader = train_loader(videos, TrainBatches(4, 2, seed=0), workers=2)
+        views.append([sample.views for batch in loader for sample in batch])
+    assert all(torch.equal(a, b) for a, b in zip(*views, strict=True)) and len(views[0]) == 4
+
+
+def test_what_is_missing_is_known_and_named(root):
+    store = open_store(root)
+    assert store.missing([*NAMES, "no.mp4", "some class"]) == ["no.mp4", "some class"]
+    with pytest.raises(VideoReadError, match=r"no\.mp4"):
+        VideoReader(store).clips("no.mp4", _indices)
+
+
+def test_messages_name_the_video_and_not_its_copy(folder, root, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "x.mp4").write_text("no video")
+    with tarfile.open(broken / "s.tar", "w") as archive:
+        archive.add(broken / "x.mp4", "x.mp4")
+    for place, shown in ((f"{broken}/s.tar", f"{broken}/s.tar:x.mp4"), (f"file://{broken}", f"file://{broken}/x.mp4")):
+        with pytest.raises(VideoReadError, match=f"^{re.escape(shown)}: not a readable video"):
+            VideoReader(place).clips("x.mp4", _indices)
+
+
+def test_copies_are_made_of_them_and_again_when_they_change(folder, tmp_path):
+    shards = _shards(folder, tmp_path)
+    frames = []
+    for _ in range(2):
+        cache = VideoCache(tmp_path / "copies", short_side=32)
+        reader = VideoReader(f"{shards}/s-*.tar", short_side=32, cache=cache)
+        frames.append(reader.clips(NAMES[0], _indices).frames)
+        assert len(list((tmp_path / "copies").iterdir())) == 1
+    assert torch.equal(*frames)
+    _shards(folder, tmp_path, 9)
+    os.utime(tmp_path / "s-000.tar", (1, 1))
+    (tmp_path / "s-001.tar").unlink()
+    VideoReader(f"{shards}/s-*.tar", short_side=32, cache=cache).clips(NAMES[0], _indices)
+    assert len(list((tmp_path / "copies").iterdir())) == 2
+
+
+OUT = {"../x.mp4": True, "/etc/passwd": True, "a/../../x.mp4": True, "..": True, "a/../x.mp4": False, "a..b": False}
+
+
+@pytest.mark.parametrize("name", OUT)
+def test_which_names_lead_out(folder, name):
+    for place in (str(folder), f"file://{folder}"):
+        assert open_store(place).leaves(name) == OUT[name], place
+    assert not open_store(str(folder)).leaves(str(folder / "x.mp4"))  # absolute, and below the root
+    assert open_store(f"file://{folder}").leaves("file:///etc/passwd")
+
+
+def test_a_link_below_the_root_is_its_owners_decision(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    store = open_store(str(tmp_path))
+    assert not store.leaves(f"link/{NAMES[0]}") and store.missing([f"link/{NAMES[0]}"]) == []
+
+
+def _mistake(tmp_path, kind):
+    path = tmp_path / "s.tar"
+    with tarfile.open(path, "w:gz" if kind == "compressed" else "w") as archive:
+        archive.add(__file__, "a.mp4")
+        archive.add(__file__, "b.mp4")
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:-12_000])
+    if kind == "twice":
+        (tmp_path / "t.tar").write_bytes(path.read_bytes())
+        return f"{tmp_path}/*.tar"
+    if kind == "foreign":
+        path.write_bytes(b"x" * 5000)
+    places = {"absent": f"{tmp_path}/none.tar", "none": f"{tmp_path}/no-*.tar"}
+    return {**places, "protocol": "nosuch://x", "package": "gcs://x"}.get(kind, str(path))
+
+
+MISTAKES = {
+    "compressed": "s.tar is no whole, uncompressed tar",
+    "foreign": "s.tar is no whole, uncompressed tar",
+    "cut": r"s.tar is (cut short|no whole)",
+    "twice": r"both .*s.tar and .*t.tar hold 'a.mp4'; keep one",
+    "absent": "there is no shard .*none.tar",
+    "none": r"there is no shard .*no-\*.tar",
+    "protocol": "nosuch://x cannot be opened .*Protocol not known",
+    "package": "gcs://x cannot be opened .*[Ii]nstall",
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_root_that_cannot_be_opened_is_one_line(tmp_path, kind):
+    with pytest.raises(UserError, match=f"data.root: .*{MISTAKES[kind]}"):
+        open_store(_mistake(tmp_path, kind))
+
+
+def test_braces_without_webdataset_have_a_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "braceexpand", None)
+    with pytest.raises(UserError, match=r"pip install 'videoadapt\[webdataset\]', or write \*"):
+        open_store("s-{000..001}.tar")
+
+
+# --- whole commands
+
+
+def test_a_training_from_shards_ends_with_the_same_bits(tool, tmp_path):
+    config = write_problem(tmp_path, videos=8, epochs=1)
+    options = ["--root", tmp_path, "--out", tmp_path / "tar", "--megabytes", "0.02"]
+    code, out, err = tool("make_shards.py", tmp_path / "list.csv", *options)
+    assert code == 0, err
+    root = re.search(r"8 videos in (\d+) shards: data.root=(.*)\n", out)
+    assert int(root[1]) > 1 and not list((tmp_path / "tar").glob(".*"))
+    for name, place in (("loose", tmp_path), ("tar", root[2]), ("url", f"file://{tmp_path}")):
+        overrides = [f"data.root={place}", "run.eval_every=1", "run.save_every=null"]
+        job = train(config, tmp_path / f"run {name}", 1, *overrides)
+        assert job.wait() == [0], job.output()
+        out_dir = tmp_path / f"test {name}"
+        command = ["test.py", config, "--checkpoint", tmp_path / "run loose" / "last.safetensors", f"data.root={place}"]
+        job = Job([*command, f"run.out_dir={out_dir}"], 1, tmp_path / "output.txt")
+        assert job.wait() == [0], job.output()
+        compare(tmp_path / "run loose", tmp_path / f"run {name}")
+        scores = [np.load(tmp_path / f"test {which}" / "predictions.npz")["scores"] for which in ("loose", name)]
+        np.testing.assert_array_equal(*scores)
+
+
+def test_shards_are_what_webdataset_reads(folder, tool, tmp_path):
+    import webdataset
+
+    lines = "".join(f'"{name}",{label}\n' for label, name in enumerate(NAMES))
+    (tmp_path / "list.csv").write_text(f"path,label\n{lines}")
+    code, out, err = tool("make_shards.py", tmp_path / "list.csv", "--root", folder, "--out", tmp_path / "tar")
+    assert code == 0, err
+    pattern = out.strip().partition("data.root=")[2]
+    samples = {sample["__key__"]: sample for sample in webdataset.WebDataset(pattern, shardshuffle=False)}
+    assert samples["-a #1"]["mp4"] == (folder / NAMES[0]).read_bytes() and samples["-a #1"]["cls"] == b"0"
+    assert open_store(pattern).missing(NAMES) == []
+
+
+SHARD_MISTAKES = {
+    "missing": ("gone.mp4 1", [], "1 of 1 listed videos are missing, first: gone.mp4"),
+    "no suffix": ("plain 1", [], "plain: leads out of --root or has no suffix"),
+    "there": ("-a #1.mp4 0", ["--name", "old"], "old-000000.tar is there already"),
+    "unwritable": ("-a #1.mp4 0", ["--out", "/proc/x"], "--out: cannot write into /proc/x"),
+}
+
+
+@pytest.mark.parametrize("kind", SHARD_MISTAKES)
+def test_a_mistake_in_packing_is_one_line(folder, tool, tmp_path, kind):
+    listed, options, message = SHARD_MISTAKES[kind]
+    (tmp_path / "list.txt").write_text(listed)
+    (folder / "plain").write_text("")
+    (tmp_path / "old-000000.tar").write_text("")
+    code, _, err = tool("make_shards.py", tmp_path / "list.txt", "--root", folder, "--out", tmp_path, *options)
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"list.txt", "old-000000.tar"}
