@@ -39,7 +39,11 @@ def checkpoint_config(about: Mapping[str, Any], source: str | Path) -> Config:
     """The config that a checkpoint carries; keys that are younger than it have their defaults."""
     if missing := {"config", "classes", "fingerprint"} - about.keys():
         raise UserError(f"{source}: carries no {min(missing)}; it was not written by tools/train.py")
-    return validate(Config, about["config"], str(source))
+    config, classes = validate(Config, about["config"], str(source)), about["classes"]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not named or len(classes) != config.data.num_classes or not isinstance(about["fingerprint"], str):
+        raise UserError(f"{source}: its class names or fingerprint are damaged")
+    return config
 
 
 def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Mapping, source: str | Path) -> None:

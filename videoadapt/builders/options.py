@@ -50,5 +50,5 @@ def maker(
 def _construct(make: Callable, where: str, *args: Any, **arguments: Any) -> nn.Module:
     try:
         return make(*args, **arguments)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
+    except (ValueError, OverflowError, RuntimeError, TypeError) as error:  # torch's are those of absurd sizes
+        raise UserError(f"{where}: {str(error).splitlines()[0]}") from None

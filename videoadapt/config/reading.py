@@ -1,5 +1,6 @@
 """YAML files and ``key=value`` overrides to typed sections, and what differs between two of them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from videoadapt.config.sections import Config
 from videoadapt.errors import UserError, nearest
+
+_MOST_VALUES = 100_000
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -54,8 +57,23 @@ def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
+def _expanded(node: yaml.Node, sizes: dict[int, float]) -> float:
+    """How many values a node stands for, its aliases written out."""
+    if id(node) not in sizes:
+        sizes[id(node)] = math.inf  # for an alias to what it is part of
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for entry in inner for part in (entry if isinstance(entry, tuple) else (entry,))]
+        sizes[id(node)] = 1 + sum(_expanded(part, sizes) for part in parts)
+    return sizes[id(node)]
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers (``3e-4`` is a float), and no key twice."""
+    """YAML 1.2 numbers (``3e-4`` is a float), no key twice, and no few lines that stand for millions."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        if _expanded(node, {}) > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, "its aliases never end", node.start_mark)
+        return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = [key.value for key, _ in node.value]
@@ -87,8 +105,10 @@ def _parse(text: str, source: str, unfold: bool = True) -> Any:
     try:
         value = yaml.load(text, Loader=_Loader)
         return _nested(value) if unfold else value
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{source}: not valid YAML: nested too deeply") from None
 
 
 def _nested(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Spec = dict[str, Any]  # {kind: name, **options}: the options are checked against the adapter's constructor
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Magnitude = Annotated[int, Field(ge=1, le=30)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -149,7 +149,7 @@ class TestConfig(Section):
 
 class RunConfig(Section):
     out_dir: str = "runs/default"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     device: str = "auto"  # auto: cuda where there is one
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     activation_checkpointing: Literal["none", "mlp", "block"] = "none"  # what is computed again and not kept

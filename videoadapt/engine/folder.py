@@ -17,6 +17,7 @@ from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.learner import Learner
 from videoadapt.engine.log import RunLog
 from videoadapt.errors import UserError
+from videoadapt.tensorfile import read_tensors
 
 log = logging.getLogger(__name__)
 RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_*.pt")
@@ -129,17 +130,20 @@ def read_state(path: Path) -> dict[str, Any]:
     """A state that ``RunFolder.save`` wrote; UserError for whatever else the file may be. No pickled code runs."""
     remedy = "run.overwrite=true starts anew"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a reader makes of any bytes at all
-        reason = f"{type(error).__name__} {error}".strip().splitlines()[0].split(". ")[0]
-        raise UserError(f"{path}: not a readable resume state ({reason}); {remedy}") from None
+        state = read_tensors(path)
+    except ValueError as error:
+        raise UserError(f"{path}: not a readable resume state ({error}); {remedy}") from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise UserError(f"{path}: not a resume state of videoadapt; {remedy}")
-    moments = {
-        f"{name} of parameter {number}": value
-        for number, of_one in state["optimizer"]["state"].items()
-        for name, value in of_one.items()
-        if isinstance(value, Tensor)
-    }
-    check_finite({**state["tensors"], **moments}, path)
-    return state
+    try:
+        moments = {
+            f"{name} of parameter {number}": value
+            for number, of_one in state["optimizer"]["state"].items()
+            for name, value in of_one.items()
+            if isinstance(value, Tensor)
+        }
+        check_finite({**state["tensors"], **moments}, path)
+        Progress(**state["progress"])
+        return {key: state[key] for key in ("tensors", "optimizer", "scaler", "progress", "layout")}
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: a damaged resume state; {remedy}") from None

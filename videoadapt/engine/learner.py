@@ -86,8 +86,8 @@ class Learner:
         try:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
-        except (ValueError, KeyError, RuntimeError) as error:
+            unfit = [p for p, moments in self.optimizer.state.items() if moments["exp_avg"].shape != p.shape]
+        except Exception as error:  # of whatever stands there instead
             raise UserError(f"{source}: of another optimizer ({error}); run.overwrite=true starts anew") from None
-        for parameter, moments in self.optimizer.state.items():
-            if moments["exp_avg"].shape != parameter.shape:
-                raise UserError(f"{source}: its optimizer has other shapes; run.overwrite=true starts anew")
+        if unfit:
+            raise UserError(f"{source}: its optimizer has other shapes; run.overwrite=true starts anew")

@@ -1,7 +1,6 @@
 """Pretrained weights for timm's transformers: complete, or an error."""
 
 import hashlib
-import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from timm.models import swin_transformer, vision_transformer
 from torch import Tensor, nn
 
 from videoadapt.errors import UserError
+from videoadapt.tensorfile import read_tensors
 
 _OPEN_CLIP_NAMES = {
     "vit_base_patch32_clip_224": "ViT-B-32",
@@ -56,7 +56,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: no such weight file; {_REMEDY}")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a readable weight file ({_first_line(error)})") from None
     for wrapper in ("state_dict", "model"):
         state = state.get(wrapper, state) if isinstance(state, dict) else state
@@ -71,7 +71,7 @@ def _load_torch(path: Path) -> object:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # only TorchScript has them
                 return dict(torch.jit.load(path, map_location="cpu").state_dict())
     with torch.serialization.safe_globals(_NUMPY_NUMBERS):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_tensors(path)
 
 
 def _load_npz(backbone: nn.Module, path: Path) -> None:
@@ -135,6 +135,8 @@ def _fit(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
         raise UserError(f"{source}: {unfit[0]} has shape {have}, the backbone needs {need}; is it another backbone's?")
     if deeper := [key for key in weights if key not in wanted and re.match(r"(layers\.\d+\.)?blocks\.", key)]:
         raise UserError(f"{source}: holds {_some(deeper)}, for which the backbone has no place; another backbone's")
+    if strange := [key for key in wanted if not torch.isfinite(weights[key]).all()]:
+        raise UserError(f"{source}: NaN or infinity in {_some(strange)}; the file is damaged")
     backbone.load_state_dict({key: weights[key] for key in wanted})
 
 

@@ -1,0 +1,147 @@
+"""Hostile and damaged files: nothing in them runs, and each is taken or refused in one line."""
+
+import os
+import pickle
+import random
+import zipfile
+
+import pytest
+import torch
+import yaml
+from chaos import write_problem
+from fuzz_inputs import fuzz, outcome
+from safetensors.torch import load_file, save_file
+
+import videoadapt
+from videoadapt.config import load_config
+from videoadapt.engine.folder import read_state
+from videoadapt.models.backbone import MINI, load_backbone
+from videoadapt.models.pretrained import read_state_dict
+
+
+def test_hundreds_of_mutated_files(tmp_path):
+    counts = fuzz(tmp_path, 900, random.Random(5))
+    assert all(of_kind[2] for of_kind in counts.values()) and sum(of_kind[0] for of_kind in counts.values()) > 30
+    assert not (tmp_path / "executed").exists()
+
+
+class _Code:
+    """A pickle that runs a command when it is read."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+READERS = {
+    "resume state": read_state,
+    "weight file": read_state_dict,
+    "checkpoint": videoadapt.load_checkpoint,
+    "config": load_config,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("form", ["pickle", "torch", "old torch", "zip", "yaml"])
+def test_code_in_a_file_does_not_run(tmp_path, reader, form):
+    path, marker = tmp_path / "hostile.pt", tmp_path / "executed"
+    content = {"state_dict": {"a": torch.ones(2)}, "x": _Code(marker)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    elif form == "yaml":
+        path.write_text(f"data: !!python/object/apply:os.system ['touch {marker}']\n")
+    elif form == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps(content))
+            archive.writestr("archive/version", "3\n")
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "torch")
+    code, err = outcome(READERS[reader], path)
+    assert code == 2 and err.count("\n") == 1 and str(path) in err
+    assert not marker.exists()
+    if form != "yaml":
+        torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
+        assert marker.exists()  # it would have run
+
+
+BOMBS = {
+    "aliases of aliases": "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+    "itself": "data: &x {y: *x}\n",
+    "depth": "data: " + "[" * 5000,
+    "depth of keys": "data: " + "{a: " * 5000,
+    "dots": "a" + ".a" * 5000 + ": 1",
+    "a number": f"optim: {{epochs: {'9' * 400}}}\ndata: {{num_classes: 3}}",
+    "a long number": f"optim: {{lr: {'9' * 5000}}}\ndata: {{num_classes: 3}}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_few_lines_that_stand_for_millions(tmp_path, name):
+    (tmp_path / "c.yaml").write_text(BOMBS[name])
+    code, err = outcome(load_config, tmp_path / "c.yaml")
+    assert code == 2 and err.count("\n") == 1 and len(err) < 1500
+
+
+def test_aliases_are_for_those_who_repeat_themselves(tmp_path):
+    text = "model: {slots: {time_out: &l {kind: loki, widths: [4, 9, 4]}, mlp_side: *l}}\ndata: {num_classes: 3}\n"
+    (tmp_path / "c.yaml").write_text(text)
+    slots = load_config(tmp_path / "c.yaml").model.slots
+    assert slots.mlp_side == slots.time_out == {"kind": "loki", "widths": [4, 9, 4]}
+
+
+def _changed(path, change):
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    save_file(change(load_file(path)), path, metadata=about)
+
+
+NUMBERS = {
+    "NaN": (lambda t: {**t, "head.bias": t["head.bias"] * float("nan")}, "NaN or infinity in head.bias"),
+    "infinity": (lambda t: {**t, "head.bias": t["head.bias"] + float("inf")}, "NaN or infinity in head.bias"),
+    "shape": (lambda t: {**t, "head.bias": torch.zeros(9)}, "has other shapes for head.bias"),
+    "fewer": (lambda t: {key: t[key] for key in t if key != "head.bias"}, "has no weights for head.bias"),
+    "more": (lambda t: {**t, "x": torch.zeros(1)}, "holds weights the model has no place for: x"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_checkpoint_with_other_numbers_is_refused(tmp_path, tool, name):
+    config = write_problem(tmp_path, videos=4, epochs=1)
+    assert tool("train.py", config, f"run.out_dir={tmp_path / 'run'}", "data.workers=0")[0] == 0
+    change, message = NUMBERS[name]
+    path = tmp_path / "run" / "last.safetensors"
+    _changed(path, change)
+    code, _, err = tool("test.py", config, "--checkpoint", path, f"run.out_dir={tmp_path / 'out'}")
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_backbone_of_nan_is_refused(tmp_path):
+    state = load_backbone(MINI, "embedded").state_dict()
+    state["blocks.0.mlp.fc1.bias"][3] = float("nan")
+    torch.save(state, tmp_path / "w.pt")
+    code, err = outcome(lambda path: load_backbone(MINI, str(path)), tmp_path / "w.pt")
+    assert code == 2 and "w.pt: NaN or infinity in blocks.0.mlp.fc1.bias; the file is damaged" in err
+
+
+def test_a_flipped_bit_in_a_torch_file_is_found(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.zeros(1000)}, path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\0" * 2000) + 100
+    content[place] ^= 1
+    path.write_bytes(content)
+    code, err = outcome(read_state_dict, path)
+    assert code == 2 and "not a readable weight file" in err and "is damaged" in err
+
+
+def test_a_config_can_be_written_and_read_again(tmp_path):
+    """What train.py leaves in config.yaml is what it read."""
+    config = load_config(write_problem(tmp_path))
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    assert load_config(tmp_path / "again.yaml") == config
