@@ -9,11 +9,13 @@ import pytest
 import torch
 import yaml
 from chaos import write_problem
+from conftest import encode, numbered_frames
 from fuzz_inputs import fuzz, outcome
 from safetensors.torch import load_file, save_file
 
 import videoadapt
 from videoadapt.config import load_config
+from videoadapt.data.decode import BACKENDS, VideoReadError, open_video
 from videoadapt.engine.folder import read_state
 from videoadapt.models.backbone import MINI, load_backbone
 from videoadapt.models.pretrained import read_state_dict
@@ -145,3 +147,21 @@ def test_a_config_can_be_written_and_read_again(tmp_path):
     config = load_config(write_problem(tmp_path))
     (tmp_path / "again.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     assert load_config(tmp_path / "again.yaml") == config
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:1.0,\na.mp4\n#EXT-X-ENDLIST\n",
+    "hls with a byte order mark": "\ufeff\n#EXTM3U\n#EXTINF:1.0,\nhttp://127.0.0.1:9/a.ts\n",
+    "concat": "ffconcat version 1.0\nfile a.mp4\n",
+    "dash": '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>\n',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_a_list_of_other_files_is_no_video(tmp_path, kind, backend):
+    encode(tmp_path / "a.mp4", numbered_frames(5), "libx264")
+    (tmp_path / "x.mp4").write_text(PLAYLISTS[kind])
+    with pytest.raises(VideoReadError, match=r"x.mp4: not a video but a playlist"):
+        open_video(tmp_path / "x.mp4", backend)

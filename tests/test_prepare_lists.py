@@ -114,6 +114,17 @@ def test_names_that_lists_can_hardly_hold(tool, tmp_path):
     assert code == 2 and "is not UTF-8; rename the file" in err and err.count("\n") == 1
 
 
+def test_files_elsewhere_are_listed_whole_and_the_summary_says_which_key_allows_that(tool, tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "elsewhere.mp4").write_text("")
+    (tmp_path / "train.csv").write_text(f"{tmp_path}/elsewhere.mp4 0\n")
+    arguments = ["--annotations", tmp_path / "train.csv", "--videos", tmp_path / "videos", "--out", tmp_path / "lists"]
+    code, out, err = tool("prepare_lists.py", "list", *arguments)
+    assert code == 0, err
+    assert out.endswith(f"data.root is {tmp_path / 'videos'}, data.absolute_paths is true\n")
+    assert list(read_list(tmp_path / "lists" / "train.csv")) == [(f"{tmp_path}/elsewhere.mp4", 0)]
+
+
 PREPARE_ERRORS = [
     (["diving"], "DATASET 'diving': did you mean 'diving48'?"),
     (["diving48"], "--annotations DIR and --videos DIR say where the data set is"),
@@ -236,6 +247,7 @@ CHECK_ERRORS = [
     (["list.csv", "--min-frames", "-1"], "--min-frames: -1 is too small"),
     (["list.csv", "--report", "list.csv"], "--report: list.csv is a folder or the list itself"),
     (["list.csv", "--report", "."], "--report: . is a folder or the list itself"),
+    (["outside.csv"], "'../x.mp4' leads out of --root '.'; --absolute-paths allows that"),
     (["list.csv", "--decoder", "cv2"], "invalid choice: 'cv2'"),
     (["list.csv", "--report", "good.mp4/x.csv"], "--report: cannot write into"),
 ]
@@ -244,5 +256,6 @@ CHECK_ERRORS = [
 @pytest.mark.parametrize(("arguments", "message"), CHECK_ERRORS)
 def test_a_wrong_call_of_check_videos_is_one_line(tool, checked, monkeypatch, arguments, message):
     monkeypatch.chdir(checked)
+    (checked / "outside.csv").write_text("../x.mp4 1\n")
     code, _, err = tool("check_videos.py", *arguments)
     assert code == 2 and message in err and err.count("\n") == 1

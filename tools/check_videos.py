@@ -21,6 +21,7 @@ from videoadapt.data.decode import BACKENDS, require_backend
 from videoadapt.data.inspection import STATUSES, UNREADABLE, Finding, inspect_video
 from videoadapt.data.lists import read_list, write_csv
 from videoadapt.data.loaders import auto_workers
+from videoadapt.data.store import open_store
 from videoadapt.errors import UserError
 
 _BATCH = 1024  # files handed out at a time, so that a list of millions fits
@@ -30,6 +31,7 @@ def main() -> None:
     parser = cli.Parser(__doc__)
     parser.add_argument("list", type=Path, metavar="LIST", help="a list file, as data.train")
     parser.add_argument("--root", default=".", metavar="DIR", help="where its paths begin, as data.root")
+    parser.add_argument("--absolute-paths", action="store_true", help="the list may name files outside of it")
     parser.add_argument("--report", type=Path, metavar="FILE", help="LIST.report.csv by default")
     parser.add_argument("--decoder", default="pyav", choices=BACKENDS)
     parser.add_argument("--min-frames", type=int, default=8, help="below that a video is short (8)")
@@ -49,6 +51,9 @@ def main() -> None:
         raise UserError(f"--root: {args.root} is no folder")
     require_backend(args.decoder)
     paths = list(dict.fromkeys(record.path for record in read_list(args.list)))
+    store = open_store(args.root)
+    if not args.absolute_paths and (outside := next((path for path in paths if store.leaves(path)), None)):
+        raise UserError(f"{args.list}: '{outside}' leads out of --root '{args.root}'; --absolute-paths allows that")
     inspect = partial(inspect_video, backend=args.decoder, min_frames=args.min_frames, whole=args.whole)
     found: list[Finding] = []
     try:

@@ -101,7 +101,9 @@ def write(out: Path, annotations: Annotations, videos: Path, allow_missing: bool
     for note in (*annotations.notes, *notes, *absent):
         print(note)
     lists = ", ".join(f"{name}.csv" for name in written)
-    print(f"{lists} and classes.txt ({len(annotations.classes)} classes) in {out}; data.root is {videos}")
+    outside = any(Path(record.path).is_absolute() for found in written.values() for record in found)
+    keys = f"{videos}, data.absolute_paths is true" if outside else videos
+    print(f"{lists} and classes.txt ({len(annotations.classes)} classes) in {out}; data.root is {keys}")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _end_workers() -> None:
     for process in multiprocessing.active_children():
         process.kill()
         process.join(5)
-    signal.signal(signal.SIGCHLD, before)
+    signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 class Parser(argparse.ArgumentParser):

@@ -87,6 +87,7 @@ def train(
             progress.epoch += 1
             run_log.write(progress.step, progress.epoch, **progress.record, **scores)
             progress.logged = progress.step
+            health.share()
             folder.save(learner, progress, scores.get("top1"))
     return progress
 

@@ -27,6 +27,7 @@ _CHAINS = {
     "decord": ("decord", "pyav", "torchcodec"),
     "torchcodec": ("torchcodec", "pyav"),
 }
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"[Reference]")
 log = logging.getLogger(__name__)
 
 
@@ -54,9 +55,19 @@ def open_video(
         raise VideoReadError(f"{path}: cannot be looked up ({error.strerror})") from None
     if path.suffix.lower() in picture.SUFFIXES:
         return Picture(path)
+    if _is_playlist(path):
+        raise VideoReadError(f"{path}: not a video but a playlist, which would have other files opened")
     if backend not in BACKENDS:
         raise UserError(f"decoder '{backend}': choose from: {', '.join(BACKENDS)}")
     return Video(path, backend, time_limit)
+
+
+def _is_playlist(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(512).lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(_PLAYLISTS)
+    except OSError as error:
+        raise VideoReadError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 class Video:
