@@ -116,6 +116,9 @@ def _kinds(folder: Path) -> dict[str, tuple[Path, Callable, Callable]]:
 
     def use_state(path: Path) -> None:
         learner.load(read_state(path), str(path))
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+        optimizer.step()
 
     return {
         "config, its text": (config_path, text_mutation(folder), use_config),
@@ -123,6 +126,7 @@ def _kinds(folder: Path) -> dict[str, tuple[Path, Callable, Callable]]:
         "list": (folder / "list.csv", text_mutation(folder), use_list),
         "checkpoint": (checkpoint, checkpoint_mutation, videoadapt.load_checkpoint),
         "resume state": (state, byte_mutation, use_state),
+        "resume state, its values": (state, state_mutation, use_state),
         "weight file": (weights, byte_mutation, read_state_dict),
     }
 
@@ -202,6 +206,23 @@ def checkpoint_mutation(original: Path, rng: random.Random) -> bytes:
             entry[field] = change[field]
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + numbers
+
+
+def state_mutation(original: Path, rng: random.Random) -> bytes:
+    """A resume state, whole as a file, in which some value is another one."""
+    tree = torch.load(original, weights_only=True)
+    node, key = tree, rng.choice(["tensors", "optimizer", "optimizer", "scaler", "progress", "layout", "format"])
+    while isinstance(node[key], dict) and node[key] and rng.random() < 0.9:
+        node = node[key]
+        key = rng.choice(list(node))
+    tensors = [torch.zeros(1), torch.zeros(3, 3), torch.tensor(1), torch.eye(2).to_sparse(), torch.tensor(float("nan"))]
+    if rng.random() < 0.2:
+        del node[key]
+    else:
+        node[key] = rng.choice([*_VALUES, *tensors, *tensors])
+    content = io.BytesIO()
+    torch.save(tree, content)
+    return content.getvalue()
 
 
 def byte_mutation(original: Path, rng: random.Random) -> bytes:

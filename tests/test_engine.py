@@ -117,6 +117,8 @@ def test_a_video_that_two_ranks_scored_is_an_error(monkeypatch):
     monkeypatch.setattr("videoadapt.engine.distributed.gather", lambda value: [value, gathered])
     with pytest.raises(RuntimeError, match="video 0 was scored on two ranks"):
         Evaluator(CPU)(Sums(), _samples([1, 1]), 2)
+    with pytest.raises(RuntimeError, match="video 0 came twice"):
+        Evaluator(CPU)(Sums(), [*_samples([1]), *_samples([1])], 1)
 
 
 def test_a_gpu_without_memory_is_one_line():

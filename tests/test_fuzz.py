@@ -46,7 +46,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("form", ["pickle", "torch", "old torch", "zip", "yaml"])
+@pytest.mark.parametrize("form", ["pickle", "torch", "old torch", "zip", "TorchScript", "yaml"])
 def test_code_in_a_file_does_not_run(tmp_path, reader, form):
     path, marker = tmp_path / "hostile.pt", tmp_path / "executed"
     content = {"state_dict": {"a": torch.ones(2)}, "x": _Code(marker)}
@@ -54,6 +54,8 @@ def test_code_in_a_file_does_not_run(tmp_path, reader, form):
         path.write_bytes(pickle.dumps(content))
     elif form == "yaml":
         path.write_text(f"data: !!python/object/apply:os.system ['touch {marker}']\n")
+    elif form == "TorchScript":
+        _scripted(marker).save(str(path))
     elif form == "zip":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", pickle.dumps(content))
@@ -63,9 +65,60 @@ def test_code_in_a_file_does_not_run(tmp_path, reader, form):
     code, err = outcome(READERS[reader], path)
     assert code == 2 and err.count("\n") == 1 and str(path) in err
     assert not marker.exists()
-    if form != "yaml":
-        torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
-        assert marker.exists()  # it would have run
+    if form == "TorchScript":
+        torch.jit.load(path)
+    elif form == "pickle":
+        pickle.loads(path.read_bytes())
+    elif form != "yaml":
+        torch.load(path, weights_only=False)
+    assert marker.exists() == (form != "yaml")  # it would have run
+
+
+def _scripted(marker):
+    """A module that writes a file when TorchScript loads it."""
+
+    class Hostile(torch.nn.Module):
+        def __init__(self, place):
+            super().__init__()
+            self.place = place
+            self.weight = torch.nn.Parameter(torch.ones(2))
+
+        @torch.jit.export
+        def __getstate__(self):
+            return self.place, self.weight, self.training
+
+        @torch.jit.export
+        def __setstate__(self, state: tuple[str, torch.Tensor, bool]):
+            self.place = state[0]
+            self.weight = state[1]
+            self.training = state[2]
+            torch.save(self.weight, self.place)
+
+        def forward(self, x):
+            return x
+
+    return torch.jit.script(Hostile(str(marker)))
+
+
+def test_torchscript_gives_its_parameters_and_buffers(tmp_path):
+    class Part(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 2), torch.nn.LayerNorm(5))
+            self.register_buffer("mask", torch.eye(3, dtype=torch.float64))
+            self.turned = torch.nn.Parameter(torch.rand(2, 3).half().t())
+            self.sizes, self.name = [1, 2], "x"
+
+        def forward(self, x):
+            return self.inner(x)
+
+    modules = {"script": torch.jit.script(Part()), "trace": torch.jit.trace(Part(), torch.rand(1, 3, 4, 6))}
+    for kind, module in modules.items():
+        module.save(str(tmp_path / f"{kind}.pt"))
+        found, expected = read_state_dict(tmp_path / f"{kind}.pt"), module.state_dict()
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=0)
 
 
 BOMBS = {

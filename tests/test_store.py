@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -24,6 +25,7 @@ from videoadapt.data.store import open_store
 from videoadapt.data.transforms import TestTransform
 from videoadapt.errors import UserError
 
+TestVideos.__test__ = TestTransform.__test__ = False
 NAMES = ["-a #1.mp4", "some class/b.c, d.mp4", "some class/é.avi", "p.png"]
 
 
@@ -153,6 +155,24 @@ def test_which_names_lead_out(folder, name):
     assert open_store(f"file://{folder}").leaves("file:///etc/passwd")
 
 
+def test_dots_do_not_follow_links(folder, tmp_path):
+    """``link/../x`` is ``x``, and not what lies beside the link's target."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(folder / "some class")
+    store = open_store(str(tmp_path / "root"))
+    assert store.missing([f"link/../{NAMES[0]}"]) == [f"link/../{NAMES[0]}"]
+    with store.local("link/../x.mp4") as path:
+        assert path == tmp_path / "root" / "x.mp4"
+
+
+def test_names_are_the_same_in_every_store(root):
+    names = [f"./{NAMES[0]}", f"some class/../{NAMES[0]}", NAMES[0]]
+    store = open_store(root)
+    assert store.missing(names) == []
+    frames = [VideoReader(store).clips(name, _indices).frames for name in names]
+    assert torch.equal(frames[0], frames[2]) and torch.equal(frames[1], frames[2])
+
+
 def test_a_link_below_the_root_is_its_owners_decision(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
     store = open_store(str(tmp_path))
@@ -169,6 +189,17 @@ def _mistake(tmp_path, kind):
     if kind == "twice":
         (tmp_path / "t.tar").write_bytes(path.read_bytes())
         return f"{tmp_path}/*.tar"
+    if kind == "header":
+        content = bytearray(path.read_bytes())
+        with tarfile.open(path) as archive:
+            content[archive.getmember("b.mp4").offset + 148] ^= 1  # the checksum of its header
+        path.write_bytes(content)
+    if kind == "sparse":
+        with (tmp_path / "hole").open("wb") as file:
+            file.truncate(2_000_000)
+            file.seek(1_500_000)
+            file.write(b"x")
+        subprocess.run(["tar", "-S", "-cf", path, "-C", tmp_path, "hole"], check=True)
     if kind == "foreign":
         path.write_bytes(b"x" * 5000)
     places = {"absent": f"{tmp_path}/none.tar", "none": f"{tmp_path}/no-*.tar"}
@@ -178,7 +209,9 @@ def _mistake(tmp_path, kind):
 MISTAKES = {
     "compressed": "s.tar is no whole, uncompressed tar",
     "foreign": "s.tar is no whole, uncompressed tar",
-    "cut": r"s.tar is (cut short|no whole)",
+    "cut": "s.tar is no whole, uncompressed tar",
+    "header": r"s.tar is no whole, uncompressed tar \(ReadError: it is damaged or cut short at byte",
+    "sparse": "s.tar is no whole, uncompressed tar .*hole is stored sparsely",
     "twice": r"both .*s.tar and .*t.tar hold 'a.mp4'; keep one",
     "absent": "there is no shard .*none.tar",
     "none": r"there is no shard .*no-\*.tar",
@@ -235,9 +268,51 @@ def test_shards_are_what_webdataset_reads(folder, tool, tmp_path):
     assert open_store(pattern).missing(NAMES) == []
 
 
+def test_shards_hold_names_with_dots_and_second_names_of_a_file(folder, tool, tmp_path):
+    for name in ("x.1.mp4", "x.2.mp4", "x.avi"):
+        (tmp_path / name).write_bytes((folder / NAMES[0]).read_bytes())
+    (tmp_path / "list.txt").write_text("x.1.mp4 0\nx.2.mp4 1\nx.avi 2\n")
+    code, out, err = tool("make_shards.py", tmp_path / "list.txt", "--root", tmp_path, "--out", tmp_path / "tar")
+    assert code == 0, err
+    store = open_store(out.strip().partition("data.root=")[2])
+    assert store.missing(["x.1.mp4", "x.2.mp4", "x.avi", "x.cls"]) == ["x.cls"]
+    (tmp_path / "again.mp4").hardlink_to(tmp_path / "x.avi")
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        archive.add(tmp_path / "x.avi", "x.avi")
+        archive.add(tmp_path / "again.mp4", "again.mp4")
+    with open_store(str(tmp_path / "links.tar")).local("again.mp4") as path:
+        assert path.read_bytes() == (folder / NAMES[0]).read_bytes()
+
+
+def test_a_shard_that_shrinks_is_told(folder, tmp_path):
+    store = open_store(f"{_shards(folder, tmp_path, 9)}/s-000.tar")
+    os.truncate(tmp_path / "s-000.tar", 700)
+    with pytest.raises(VideoReadError, match=r"s-000.tar:-a #1.mp4: the shard was cut short"):
+        VideoReader(store).clips(NAMES[0], _indices)
+
+
+def test_a_network_that_hiccups_is_asked_again(folder, monkeypatch):
+    store, calls = open_store(f"file://{folder}"), []
+    fetch = store._fs.cat_file
+
+    def hiccup(path):
+        calls.append(path)
+        if len(calls) == 1:
+            raise ConnectionError("reset")
+        return fetch(path)
+
+    monkeypatch.setattr(store._fs, "cat_file", hiccup)
+    monkeypatch.setattr("videoadapt.data.store._PAUSES", (0, 0))
+    assert len(VideoReader(store).clips(NAMES[0], _indices).frames) == 4 and len(calls) == 2
+    monkeypatch.setattr(store._fs, "cat_file", lambda path: 1 / 0)
+    with pytest.raises(VideoReadError, match=r"cannot be fetched \(ZeroDivisionError"):
+        VideoReader(store).clips(NAMES[0], _indices)
+
+
 SHARD_MISTAKES = {
     "missing": ("gone.mp4 1", [], "1 of 1 listed videos are missing, first: gone.mp4"),
     "no suffix": ("plain 1", [], "plain: leads out of --root or has no suffix"),
+    "empty suffix": ("n. 1", [], "n.: leads out of --root or has no suffix"),
     "there": ("-a #1.mp4 0", ["--name", "old"], "old-000000.tar is there already"),
     "unwritable": ("-a #1.mp4 0", ["--out", "/proc/x"], "--out: cannot write into /proc/x"),
 }
@@ -247,7 +322,8 @@ SHARD_MISTAKES = {
 def test_a_mistake_in_packing_is_one_line(folder, tool, tmp_path, kind):
     listed, options, message = SHARD_MISTAKES[kind]
     (tmp_path / "list.txt").write_text(listed)
-    (folder / "plain").write_text("")
+    for name in ("plain", "n."):
+        (folder / name).write_text("")
     (tmp_path / "old-000000.tar").write_text("")
     code, _, err = tool("make_shards.py", tmp_path / "list.txt", "--root", folder, "--out", tmp_path, *options)
     assert code == 2 and message in err and err.count("\n") == 1

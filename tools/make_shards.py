@@ -15,6 +15,8 @@ from videoadapt.data.lists import read_list
 from videoadapt.data.store import Store, open_store
 from videoadapt.errors import UserError
 
+_NAME = re.compile(r"((?:.*/)?[^./]*)\.([^/]+)", re.DOTALL)  # WebDataset's key and suffix
+
 
 def main() -> None:
     parser = cli.Parser(__doc__)
@@ -28,7 +30,7 @@ def main() -> None:
     store = open_store(args.root)
     if missing := store.missing(labels):
         raise UserError(f"--root: {len(missing)} of {len(labels)} listed videos are missing, first: {missing[0]}")
-    if nameless := next((name for name in labels if store.leaves(name) or "." not in Path(name).name), None):
+    if nameless := next((name for name in labels if store.leaves(name) or not _NAME.fullmatch(name)), None):
         raise UserError(f"{nameless}: leads out of --root or has no suffix; a shard has no name for it")
     out = cli.writable_folder(str(args.out), "--out")
     if there := sorted(out.glob(f"{args.name}-*.tar")):
@@ -49,7 +51,7 @@ def pack(labels: dict[str, int], store: Store, out: Path, name: str, megabytes: 
         try:
             with webdataset.ShardWriter(f"{drafts}/{name}-%06d.tar", **options) as shards:
                 for path, label in tqdm(labels.items(), unit="video", disable=None):
-                    key, suffix = re.fullmatch(r"((?:.*/)?[^./]*)\.([^/]+)", path).groups()
+                    key, suffix = _NAME.fullmatch(path).groups()
                     with store.local(path) as file:
                         shards.write({"__key__": key, suffix: file.read_bytes(), "cls": str(label).encode()})
         except OSError as error:

@@ -39,7 +39,8 @@ def main() -> None:
     model, classes = _model(config, args.checkpoint, ranks.device)
     views = builders.test_views(config)
     loader = builders.build_test_loader(config, "test", views, ranks)
-    out_dir = cli.writable_folder(config.run.out_dir, "run.out_dir")
+    room = len(loader.dataset) * (16 + 4 * config.data.num_classes) + 2**20
+    out_dir = cli.writable_folder(config.run.out_dir, "run.out_dir", room)
     predictions = builders.build_evaluator(config, ranks)(model, loader, len(loader.dataset))
     if ranks.is_main:
         results = {**predictions.results(), **_provenance(config, str(views), args.checkpoint)}
@@ -83,8 +84,12 @@ def _write(out_dir: Path, results: dict, predictions: Predictions) -> None:
     arrays = {"index": predictions.index, "label": predictions.label, "scores": predictions.scores}
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
-    atomically(out_dir / "predictions.npz", lambda path: path.write_bytes(packed.getvalue()))
-    atomically(out_dir / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    try:
+        atomically(out_dir / "predictions.npz", lambda path: path.write_bytes(packed.getvalue()))
+        atomically(out_dir / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    except OSError as error:
+        top1 = f"top-1 {results['top1']:.2f} %"
+        raise UserError(f"{out_dir}: the results cannot be written ({error.strerror}); {top1}") from None
 
 
 def _show(results: dict, classes: list[str]) -> None:

@@ -13,16 +13,18 @@ import yaml
 
 from videoadapt import builders, cli
 from videoadapt.atomic import atomically, remove_drafts
-from videoadapt.config import WITHOUT_EFFECT, Config, first_difference, load_config
+from videoadapt.config import WITHOUT_EFFECT, Config, RunConfig, first_difference, load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
 from videoadapt.engine.folder import RUN_FILES, RunFolder, resume_states, room_needed
+from videoadapt.engine.learner import START_ANEW
 from videoadapt.engine.shard import shard_frozen
 from videoadapt.engine.train import train
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import blocks_of, set_checkpointing
 
-_FREE_IN_RESUME = frozenset({"run", "test", *(f"data.{key}" for key in WITHOUT_EFFECT)})
+_FREE = [f"run.{key}" for key in RunConfig.model_fields if key not in {"seed", "precision"}]
+_FREE_IN_RESUME = frozenset({"test", *_FREE, *(f"data.{key}" for key in WITHOUT_EFFECT)})
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     evaluator = builders.build_evaluator(config, ranks)
     resume = _claim(config, ranks, room_needed(model, config.run.keep_last))
     about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
-    layout = {"number of ranks": ranks.world, "batches an epoch": len(loader)}
+    layout = {"number of ranks": ranks.world, "batches an epoch": len(loader), "list's length": len(loader.dataset)}
     folder = RunFolder(Path(config.run.out_dir), ranks, about, layout, config.run.keep_last)
     if ranks.is_main:
         counts = [
@@ -73,7 +75,9 @@ def _claim(config: Config, ranks: distributed.Ranks, room: int) -> bool:
 
 
 def _claim_here(config: Config, room: int) -> bool:
-    resume, out_dir = config.run.resume, cli.writable_folder(config.run.out_dir, "run.out_dir", room)
+    resume, overwrite, out_dir = config.run.resume, config.run.overwrite, Path(config.run.out_dir)
+    held = sum(path.stat().st_size for pattern in RUN_FILES for path in out_dir.glob(pattern))
+    cli.writable_folder(config.run.out_dir, "run.out_dir", max(room - held, 0))
     remove_drafts(out_dir)
     if resume and resume_states(out_dir):
         _check_resumable(config, load_config(out_dir / "config.yaml"), out_dir)
@@ -81,7 +85,9 @@ def _claim_here(config: Config, room: int) -> bool:
     if resume is True:
         raise UserError(f"{out_dir}: nothing to resume, it holds no resume_*.pt; run.resume=auto starts anew then")
     metrics = out_dir / "metrics.jsonl"
-    if metrics.exists() and metrics.stat().st_size and not config.run.overwrite and resume != "auto":
+    if (out_dir / "best.safetensors").exists() and resume and not overwrite:  # it came after a state
+        raise UserError(f"{out_dir}: holds a run whose resume_*.pt are gone; {START_ANEW}, and removes it")
+    if metrics.exists() and metrics.stat().st_size and not overwrite and resume != "auto":
         raise UserError(f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true")
     for pattern in RUN_FILES:
         for path in out_dir.glob(pattern):

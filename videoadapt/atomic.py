@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def atomically(path: Path, write: Callable[[Path], Any]) -> None:
         write(draft)
         sync(draft)
         draft.replace(path)
-        sync(path.parent)
+        with suppress(OSError):  # some network file systems sync no folders
+            sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 

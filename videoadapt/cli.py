@@ -38,7 +38,12 @@ def run(main: Callable[[], None]) -> None:
         time.sleep(_LAUNCHER)  # the rank that failed is to be the first that the launcher sees
         _end(ALONE, f"{prefix}{error}")
     except KeyboardInterrupt:
+        _end_workers()
         sys.exit(ABORTED)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; outside of the loops, which tell more
+            raise
+        _end(MISTAKE, f"{prefix}error: out of GPU memory; lower the batch size, or free the GPU of other programs")
 
 
 def _end(code: int, message: str) -> NoReturn:
@@ -54,8 +59,11 @@ def _end(code: int, message: str) -> NoReturn:
 
 def _end_workers() -> None:
     """Nobody waits for what they read, and one that hangs would be waited for for ever."""
+    workers = multiprocessing.active_children()
+    if not workers:
+        return
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of their death
-    for process in multiprocessing.active_children():
+    for process in workers:
         process.kill()
         process.join(5)
     signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)

@@ -8,8 +8,11 @@ class UserError(ValueError):
     """
 
 
-class Interrupted(Exception):
-    """A signal asked a run to end; all it did is saved, and the message says how to go on. Exit code 75."""
+class Interrupted(BaseException):
+    """A signal asked a run to end; all it did is saved, and the message says how to go on. Exit code 75.
+
+    Like KeyboardInterrupt it may be raised anywhere, so it is no ``Exception``.
+    """
 
 
 class PeerLost(Exception):

@@ -1,5 +1,6 @@
 """Signals: by which clusters and users ask a run to end, and by which it notices that it waits too long."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -11,9 +12,11 @@ from videoadapt.errors import Interrupted, PeerLost
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
+_CAN_WAIT = hasattr(signal, "sigwaitinfo")  # on Linux
 
-class Stalled(Exception):
-    """The time of an ``alarm`` is over."""
+
+class Stalled(BaseException):
+    """The time of an ``alarm`` is over; raised anywhere, so it is no ``Exception``."""
 
 
 @contextmanager
@@ -22,7 +25,8 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
     It ends every wait of Python's, but not a call into a library that does not return.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    no_timer = seconds is None or not hasattr(signal, "setitimer")
+    if no_timer or threading.current_thread() is not threading.main_thread():
         yield
         return
 
@@ -82,19 +86,34 @@ class StopSignals:
             raise Interrupted(f"stopped by {self.received}; run.resume=auto goes on")
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Signals wait until it is over; processes that begin meanwhile have them blocked."""
+    if not _CAN_WAIT:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_signals_to_parent(_worker: int = 0) -> None:
     """For processes that only serve another: what a terminal or a cluster sends to all is that one's to decide.
 
-    The parent's own SIGTERM still ends them.
+    The parent's own SIGTERM still ends them. Begin them while signals are ``held``, or the first moments are unguarded.
     """
-    for number in _SIGNALS:
-        if number != signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_obey_parent, args=[os.getppid()], daemon=True).start()
+    if not _CAN_WAIT:
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    parent = multiprocessing.parent_process()
+    number = os.getppid() if parent is None else parent.pid
+    threading.Thread(target=_obey_parent, args=[number], daemon=True).start()
 
 
 def _obey_parent(parent: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
-    os._exit(0)
+    while True:
+        came = signal.sigwaitinfo(_SIGNALS)
+        if came.si_signo == signal.SIGTERM and came.si_pid == parent:
+            os._exit(0)

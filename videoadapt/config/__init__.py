@@ -6,7 +6,7 @@ is a one-line ``UserError`` with the key's full path.
 """
 
 from videoadapt.config.reading import first_difference, load_config, validate
-from videoadapt.config.sections import WITHOUT_EFFECT, Config, DataConfig, ModelConfig, Section
+from videoadapt.config.sections import WITHOUT_EFFECT, Config, DataConfig, ModelConfig, RunConfig, Section
 from videoadapt.config.study import Cell, Study, cells, load_study
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "ModelConfig",
+    "RunConfig",
     "Section",
     "Study",
     "cells",

@@ -70,15 +70,22 @@ def _expanded(node: yaml.Node, sizes: dict[int, float]) -> float:
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 numbers (``3e-4`` is a float), no key twice, and no few lines that stand for millions."""
 
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+        if "\0" in node.value:
+            raise yaml.constructor.ConstructorError(None, None, "a value holds a NUL character", node.start_mark)
+        return super().construct_scalar(node)
+
     def construct_document(self, node: yaml.Node) -> Any:
         if _expanded(node, {}) > _MOST_VALUES:
             raise yaml.constructor.ConstructorError(None, None, "its aliases never end", node.start_mark)
         return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = [key.value for key, _ in node.value]
-        if twice := next((key for key in seen if seen.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' stands twice", node.start_mark)
+        seen: set = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", node.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
 
 

@@ -44,13 +44,17 @@ class VideoCache:
         if PurePosixPath(name).suffix.lower() in SUFFIXES or name in self._refused:
             return None
         try:
-            copy = self.folder / f"{self._key(store.version(name))}.mp4"
+            version = store.version(name)
+        except VideoReadError:  # reading it will say so
+            return None
+        try:
+            copy = self.folder / f"{self._key(version)}.mp4"
             if copy.is_file():
                 return copy
             self.folder.mkdir(parents=True, exist_ok=True)
             with store.local(name) as path:
                 atomically(copy, lambda draft: self._write(path, draft))
-        except VideoReadError:  # reading it will say so
+        except VideoReadError:
             self._refused.add(name)
             return None
         except (OSError, av.FFmpegError) as error:

@@ -89,7 +89,7 @@ def read_names(path: str | Path) -> list[str]:
 def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
     reader = csv.reader(file)
     for row in reader:
-        if row:
+        if len(row) > 1 or (row and row[0].strip()):
             yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else None
 
 
@@ -107,6 +107,8 @@ def _plain_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
 def _record(path: Path, number: int, name: str, label: str | None, num_classes: int | None) -> Record:
     try:
         value = int(label)
+        if not name.strip("\0") or "_" in label:
+            raise ValueError
     except (TypeError, ValueError):
         raise UserError(f"{path}:{number}: no integer label at the end of '{name}'; write path,label") from None
     if not 0 <= value < (_LABELS if num_classes is None else num_classes):

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from videoadapt.data.datasets import Sample
 from videoadapt.errors import UserError
-from videoadapt.signals import Stalled, alarm, leave_signals_to_parent
+from videoadapt.signals import Stalled, alarm, held, leave_signals_to_parent
 
 _NAMED = 16  # videos in a message
 
@@ -61,20 +61,31 @@ class Loader(DataLoader):
         self.stall_limit = stall_limit
 
     def __iter__(self) -> Iterator:
-        batches = super().__iter__()
+        batches = None
         for keys in self.sampler if self.batch_sampler is None else self.batch_sampler:
             try:
                 with alarm(self.stall_limit):
+                    if batches is None:
+                        with held():
+                            batches = super().__iter__()  # begins the workers, or waits for what an epoch left in them
                     batch = next(batches)
-            except UserError as error:
-                raise UserError(str(error).rsplit("UserError: ", 1)[-1]) from None
+            except UserError as error:  # in a worker, whose traceback came with it
+                raise UserError(str(error).rsplit("Error: ", 1)[-1]) from None
             except Stalled:
-                names = [self.dataset.records[index].path for index in _indices(keys)]
-                raise UserError(
-                    f"no video came for {self.stall_limit:g} s (data.stall_limit): reading hangs, at one of "
-                    f"{', '.join(names[:_NAMED])} or soon after; take it off the list, or raise the limit"
-                ) from None
+                why = f"no video came for {self.stall_limit:g} s (data.stall_limit): reading hangs"
+                raise UserError(f"{why}{self._where(keys)}; take it off the list, or raise the limit") from None
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader worker"):
+                    raise
+                why = str(error).splitlines()[0].rstrip(". ")
+                remedy = "a decoder crashed there, or memory is short: lower data.workers"
+                raise UserError(f"{why}{self._where(keys)}; {remedy}") from None
             yield batch
+
+    def _where(self, keys: int | list[tuple[int, int]]) -> str:
+        indices = [keys] if isinstance(keys, int) else [index for _, index in keys]
+        names = [self.dataset.records[index].path for index in indices[:_NAMED]]
+        return f", at one of {', '.join(names)} or soon after"
 
 
 def train_loader(videos: Dataset, batches: TrainBatches, workers: int, stall_limit: float | None = None) -> DataLoader:
@@ -97,10 +108,6 @@ def test_loader(
     firsts = range(rank * group, len(videos), world * group)
     mine = [index for first in firsts for index in range(first, min(first + group, len(videos)))]
     return Loader(videos, sampler=mine, batch_size=None, stall_limit=stall_limit, **_workers(workers))
-
-
-def _indices(keys: int | list[tuple[int, int]]) -> list[int]:
-    return [keys] if isinstance(keys, int) else [index for _, index in keys]
 
 
 def _workers(count: int) -> dict:

@@ -5,7 +5,8 @@ import os
 import posixpath
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,9 @@ import fsspec.asyn
 
 from videoadapt.data.decode import VideoReadError
 from videoadapt.errors import UserError
+
+_PAUSES = (0.5, 2.0)  # seconds between attempts to fetch
+_LABEL = ".cls"  # WebDataset's, beside each video
 
 
 class Store(Protocol):
@@ -48,17 +52,21 @@ class Folder:
 
     @contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        yield self.root / name
+        yield self._path(name)
+
+    def _path(self, name: str) -> Path:
+        """Without the ``..`` of a name, which through a link would lead elsewhere than ``leaves`` thinks."""
+        return self.root / posixpath.normpath(name)
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if not os.path.isfile(self.root / name)]  # noqa: PTH113, no error on long names
+        return [name for name in names if not os.path.isfile(self._path(name))]  # noqa: PTH113, no error on long names
 
     def version(self, name: str) -> str:
-        path = self.root / name
+        path = self._path(name)
         try:
             status = path.stat()
-        except OSError as error:
-            raise VideoReadError(f"{path}: cannot be looked up ({error.strerror})") from None
+        except (OSError, ValueError) as error:
+            raise VideoReadError(f"{path}: cannot be looked up ({_line(error)})") from None
         return repr((str(path.resolve()), status.st_size, status.st_mtime_ns))
 
     def leaves(self, name: str) -> bool:
@@ -89,9 +97,12 @@ class Shards:
         shown = f"{self._paths[number]}:{name}"
         try:
             with Path(self._paths[number]).open("rb") as file:
-                content = os.pread(file.fileno(), size, offset)
+                file.seek(offset)
+                content = file.read(size)
         except OSError as error:
             raise VideoReadError(f"{shown}: cannot be read ({error.strerror})") from None
+        if len(content) != size:
+            raise VideoReadError(f"{shown}: the shard was cut short")
         with _spooled(name, content, shown) as path:
             yield path
 
@@ -136,14 +147,15 @@ class Remote:
         self._owner = os.getpid()
 
     def _path(self, name: str) -> str:
-        return posixpath.join(self._base, name) if self._base else name
+        plain = posixpath.normpath(name)
+        return posixpath.join(self._base, plain) if self._base else plain
 
     @contextmanager
     def local(self, name: str) -> Iterator[Path]:
         self._connect()
         shown = f"{self.url}/{name}"
         try:
-            content = self._fs.cat_file(self._path(name))
+            content = _retried(lambda: self._fs.cat_file(self._path(name)))
         except FileNotFoundError:
             raise VideoReadError(f"{shown}: no such video") from None
         except Exception as error:  # of a network or a service
@@ -153,14 +165,15 @@ class Remote:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         self._connect()
+        names = list(names)
         try:
             known = {path.strip("/") for path in self._fs.find(self._base)}
-        except Exception as error:  # one that does not list; the reading will tell
-            if isinstance(error, FileNotFoundError):
-                known = set()
-            else:
-                return []
-        return [name for name in names if self._path(posixpath.normpath(name)).strip("/") not in known]
+            listed = known or not self._fs.exists(self._path(names[0]))
+        except FileNotFoundError:
+            known, listed = set(), True
+        except Exception:  # one that does not list; reading will tell
+            listed = False
+        return [name for name in names if self._path(name).strip("/") not in known] if listed else []
 
     def version(self, name: str) -> str:
         self._connect()
@@ -174,8 +187,22 @@ class Remote:
         return plain.startswith(("/", "../")) or plain == ".." or "://" in name or "::" in name
 
 
+def _retried(fetch: Callable[[], bytes]) -> bytes:
+    """Networks hiccup; a file that is not there is no hiccup."""
+    for seconds in _PAUSES:
+        try:
+            return fetch()
+        except FileNotFoundError:
+            raise
+        except Exception:
+            time.sleep(seconds)
+    return fetch()
+
+
 def _expanded(pattern: str) -> list[str]:
     """The shards that a pattern with braces or stars names."""
+    if os.path.isfile(pattern):  # noqa: PTH113
+        return [pattern]
     if "{" in pattern:
         try:
             import braceexpand
@@ -191,17 +218,26 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _members(path: str) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and size of the files in a tar."""
+    """Name, offset and size of the files in a tar; labels, of which two may have one name, are passed over."""
+    places: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                if member.isreg():
-                    yield posixpath.normpath(member.name), member.offset_data, member.size
-            size = archive.offset
+                name = posixpath.normpath(member.name)
+                if member.issparse():
+                    raise tarfile.ReadError(f"{name} is stored sparsely")
+                if member.isreg() and not name.endswith(_LABEL):
+                    places[name] = member.offset_data, member.size
+                    yield name, *places[name]
+                elif member.islnk() and (target := places.get(posixpath.normpath(member.linkname))):
+                    yield name, *target
+            end = archive.offset
+        with Path(path).open("rb") as file:
+            file.seek(end)
+            if any(file.read(512)) or end > file.seek(0, os.SEEK_END):
+                raise tarfile.ReadError(f"it is damaged or cut short at byte {end:,}")
     except (tarfile.TarError, OSError, ValueError) as error:
         raise UserError(f"data.root: {path} is no whole, uncompressed tar ({_line(error)})") from None
-    if size > os.path.getsize(path):  # noqa: PTH202
-        raise UserError(f"data.root: {path} is cut short")
 
 
 @contextmanager

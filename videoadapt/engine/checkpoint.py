@@ -60,8 +60,16 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         raise UserError(f"{path}: a damaged checkpoint; what it tells of itself is no JSON") from None
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is a tensor of ordinary floating-point numbers, all of them there."""
+    dense = type(value) is Tensor and value.layout == torch.strided and value.device.type == "cpu"
+    return dense and value.dtype in {torch.float32, torch.float16, torch.bfloat16, torch.float64}
+
+
 def check_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
     """UserError for NaN and infinity, which no training here writes."""
+    if strange := [name for name, tensor in tensors.items() if not is_plain(tensor)]:
+        raise UserError(f"{source}: {strange[0]} is of a type that no training here writes")
     if strange := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise UserError(f"{source}: NaN or infinity in {strange[0]}{more}; the file is damaged or its run diverged")

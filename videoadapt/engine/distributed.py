@@ -17,7 +17,8 @@ from videoadapt.errors import PeerLost, UserError
 
 # For one rank to wait for another, which may evaluate slower videos; a rank that hangs names itself much earlier.
 _PATIENCE = timedelta(hours=1)
-_OF_OTHERS = re.compile("gloo|nccl|socket|store|connection|timed out", re.IGNORECASE)  # what their loss looks like
+# What the loss of other ranks looks like in an error of torch.
+_OF_OTHERS = re.compile("gloo|nccl|TCPStore|ProcessGroup|connection (closed|reset|refused)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error).strip().splitlines() or [""]
-        if not isinstance(error, dist.DistBackendError) and not _OF_OTHERS.search(text[0]):
+        alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+        if alone or not (isinstance(error, dist.DistBackendError) or _OF_OTHERS.search(text[0])):
             raise
         raise PeerLost(f"lost the other ranks ({text[0]})") from error

@@ -91,6 +91,8 @@ class Evaluator:
 
     def _readable(self, samples: Iterable, labels: dict, decoders: dict, unreadable: dict) -> Iterator:
         for sample in samples:
+            if sample.index in labels:
+                raise RuntimeError(f"video {sample.index} came twice")
             labels[sample.index] = sample.label
             if sample.frames is not None:
                 decoders[sample.index] = sample.decoder

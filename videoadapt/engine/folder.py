@@ -2,39 +2,46 @@
 
 import io
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from pydantic import Field, TypeAdapter
 
 from videoadapt.atomic import atomically
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import check_finite, save_checkpoint, trainable_tensors
 from videoadapt.engine.distributed import Ranks
-from videoadapt.engine.learner import Learner
+from videoadapt.engine.learner import START_ANEW, Learner
 from videoadapt.engine.log import RunLog
 from videoadapt.errors import UserError
 from videoadapt.tensorfile import read_tensors
 
 log = logging.getLogger(__name__)
-RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_*.pt")
+RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_[0-9]*.pt")
 _FORMAT = "videoadapt-resume-1"
+
+
+Count = Annotated[int, Field(ge=0, strict=True)]
 
 
 @dataclass
 class Progress:
     """Where a run stands."""
 
-    step: int = 0
-    epoch: int = 0  # finished ones, with their evaluation
+    step: Count = 0
+    epoch: Count = 0  # finished ones, with their evaluation
     best_top1: float = -1.0
-    logged: int = 0  # the last step that the metrics hold
-    failed_steps: int = 0
+    logged: Count = 0  # the last step that the metrics hold
+    failed_steps: Count = 0
     record: dict[str, float] = field(default_factory=dict)  # the last made of a step
     unreadable: list[str] = field(default_factory=list)  # messages, one for each video
+
+
+_PROGRESS, _LAYOUT = TypeAdapter(Progress), TypeAdapter(dict[str, int])
 
 
 class RunFolder:
@@ -51,14 +58,16 @@ class RunFolder:
     ) -> None:
         self.path, self.ranks, self.about, self.layout, self.keep_last = path, ranks, about, dict(layout), keep_last
         self._log: RunLog | None = None
+        self._good: str | None = None  # the state that was read or written last
 
     def restore(self, learner: Learner) -> Progress:
         """Load the newest state that can be read; the first rank reads for all."""
         source, state = distributed.from_main(self._newest() if self.ranks.is_main else None)
-        for key, then in state["layout"].items():
-            if self.layout[key] != then:
-                raise UserError(f"{source}: its {key} was {then}, now it is {self.layout[key]}; resume it as it began")
+        for key, now in self.layout.items():
+            if (then := state["layout"].get(key)) != now:
+                raise UserError(f"{source}: its {key} was {then}, now it is {now}; resume it as it began")
         learner.load(state, source)
+        self._good = source
         return Progress(**state["progress"])
 
     def _newest(self) -> tuple[str, dict[str, Any]]:
@@ -89,7 +98,9 @@ class RunFolder:
             try:
                 self._save(learner, progress, top1, best)
             except OSError as error:
-                raise UserError(f"{self.path}: cannot be written ({error.strerror}); {self._good()}") from None
+                why = f"{self.path}: cannot be written ({error.strerror})"
+                good = f"{self._good} is whole: make room, then run.resume=true"
+                raise UserError(f"{why}; {good if self._good else 'nothing was saved before'}") from None
         distributed.gather(None)
 
     def _save(self, learner: Learner, progress: Progress, top1: float | None, best: bool) -> None:
@@ -104,15 +115,11 @@ class RunFolder:
         torch.save(state, packed)
         newest = self.path / f"resume_{progress.step:08d}.pt"
         atomically(newest, lambda path: path.write_bytes(packed.getbuffer()))
+        self._good = str(newest)
         states = resume_states(self.path)
-        kept = [path for path in states if path <= newest][-self.keep_last :]  # a later one was damaged
+        kept = [path for path in states if _step(path) <= progress.step][-self.keep_last :]  # later ones were damaged
         for path in set(states) - set(kept):
             path.unlink()
-
-    def _good(self) -> str:
-        """Which file a run can go on from."""
-        states = resume_states(self.path)
-        return f"{states[-1].name} is whole: make room, then run.resume=true" if states else "nothing was saved yet"
 
 
 def room_needed(model: torch.nn.Module, keep_last: int) -> int:
@@ -123,27 +130,34 @@ def room_needed(model: torch.nn.Module, keep_last: int) -> int:
 
 def resume_states(folder: Path) -> list[Path]:
     """The states in a folder, oldest first."""
-    return sorted(folder.glob("resume_*.pt"))
+    return sorted((path for path in folder.glob("resume_*.pt") if _step(path) is not None), key=_step)
+
+
+def _step(path: Path) -> int | None:
+    """The step after which a state was written; None if it is some other file."""
+    match = re.fullmatch(r"resume_(\d{8,})\.pt", path.name)
+    return int(match[1]) if match else None
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """A state that ``RunFolder.save`` wrote; UserError for whatever else the file may be. No pickled code runs."""
-    remedy = "run.overwrite=true starts anew"
     try:
         state = read_tensors(path)
     except ValueError as error:
-        raise UserError(f"{path}: not a readable resume state ({error}); {remedy}") from None
+        raise UserError(f"{path}: not a readable resume state ({error}); {START_ANEW}") from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise UserError(f"{path}: not a resume state of videoadapt; {remedy}")
+        raise UserError(f"{path}: not a resume state of videoadapt; {START_ANEW}")
     try:
         moments = {
             f"{name} of parameter {number}": value
             for number, of_one in state["optimizer"]["state"].items()
             for name, value in of_one.items()
-            if isinstance(value, Tensor)
         }
         check_finite({**state["tensors"], **moments}, path)
-        Progress(**state["progress"])
+        _PROGRESS.validate_python(state["progress"])
+        _LAYOUT.validate_python(state["layout"])
         return {key: state[key] for key in ("tensors", "optimizer", "scaler", "progress", "layout")}
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: a damaged resume state; {remedy}") from None
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise UserError(f"{path}: a damaged resume state; {START_ANEW}") from None

@@ -35,8 +35,8 @@ class Health:
         """Of the ``Sample``s that this rank reads; not yet known to the others."""
         known = self.progress.unreadable
         for sample in (sample for batch in batches for sample in batch):
-            for message in dict.fromkeys(sample.unreadable):
-                if message not in known:
+            for message in sample.unreadable:
+                if _path(message) not in map(_path, known):
                     known.append(message)
                     log.warning("unreadable, replaced by another video: %s", message)
             if sample.views is None or len(known) > self.max_bad_share * self.num_videos:
@@ -44,7 +44,8 @@ class Health:
 
     def share(self) -> None:
         """Count the unreadable videos that any rank met."""
-        self.progress.unreadable = sorted(set().union(*distributed.gather(self.progress.unreadable)))
+        messages = [message for share in distributed.gather(self.progress.unreadable) for message in share]
+        self.progress.unreadable = sorted({_path(message): message for message in messages}.values())
         if len(self.progress.unreadable) > self.max_bad_share * self.num_videos:
             self._stop_for(self.progress.unreadable[0])
 
@@ -72,16 +73,21 @@ class Health:
         )
 
 
+def _path(message: str) -> str:
+    """What a message about a video begins with; the rest may be another one each time."""
+    return message.partition(": ")[0]
+
+
 @contextmanager
 def memory_advice(remedy: str) -> Iterator[None]:
     """Make one line of a device that is out of memory, with what to lower, and of a data worker that was killed."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         wanted = next((part for part in str(error).split(". ") if part.startswith("Tried to allocate")), "")
         raise UserError(f"out of GPU memory ({wanted or 'no details'}); {remedy}") from None
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
         what = str(error).splitlines()[0].rstrip(". ")
-        raise UserError(f"{what}; the kernel does that where memory is short, lower data.workers") from None
+        raise UserError(f"{what}; a decoder crashed, or memory is short: lower data.workers") from None

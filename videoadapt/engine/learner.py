@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.engine import distributed
-from videoadapt.engine.checkpoint import load_trainable, trainable_tensors
+from videoadapt.engine.checkpoint import is_plain, load_trainable, trainable_tensors
 from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
+
+START_ANEW = "run.resume=false run.overwrite=true starts anew"
 
 
 class Outcome(NamedTuple):
@@ -57,10 +59,11 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(trainable, self.clip_grad or math.inf)
         loss, grad_norm, wish = torch.stack([total, norm, wish]).tolist()  # the one moment to wait for the device
         skipped = not (math.isfinite(loss) and math.isfinite(grad_norm))
-        searching = self.scaler.is_enabled() and math.isfinite(loss) and self.scaler.get_scale() > 1
         if not skipped:
             self.scaler.step(self.optimizer)
+        scale = self.scaler.get_scale() if skipped else None
         self.scaler.update()
+        searching = skipped and math.isfinite(loss) and 1 <= self.scaler.get_scale() < scale
         self.optimizer.zero_grad(set_to_none=True)
         return Outcome(loss, grad_norm, skipped, skipped and not searching, wish > 0)
 
@@ -83,11 +86,26 @@ class Learner:
     def load(self, state: Mapping[str, Any], source: str) -> None:
         """Go on from a ``state``; UserError if it is another model's."""
         load_trainable(self.model, state["tensors"], source)
+        problem = self._unfit(state["optimizer"]["state"])
+        if problem:
+            raise UserError(f"{source}: of another optimizer ({problem}); {START_ANEW}")
+        groups = self.optimizer.state_dict()["param_groups"]  # the rates are the config's
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
-            unfit = [p for p, moments in self.optimizer.state.items() if moments["exp_avg"].shape != p.shape]
-        except Exception as error:  # of whatever stands there instead
-            raise UserError(f"{source}: of another optimizer ({error}); run.overwrite=true starts anew") from None
-        if unfit:
-            raise UserError(f"{source}: its optimizer has other shapes; run.overwrite=true starts anew")
+        except (RuntimeError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{source}: its loss scale is damaged; {START_ANEW}") from None
+
+    def _unfit(self, moments: Mapping[int, Mapping[str, Tensor]]) -> str | None:
+        """What of AdamW's moments does not fit the parameters; its kernels do not look."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if not set(moments) <= set(range(len(parameters))):
+            return "it has other parameters"
+        for number, of_one in moments.items():
+            shapes = {"step": (), "exp_avg": parameters[number].shape, "exp_avg_sq": parameters[number].shape}
+            if not isinstance(of_one, Mapping) or set(of_one) != set(shapes):
+                return f"moments of parameter {number} are missing"
+            for name, shape in shapes.items():
+                if not is_plain(of_one[name]) or of_one[name].shape != shape:
+                    return f"{name} of parameter {number} has another shape or type"
+        return None

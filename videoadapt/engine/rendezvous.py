@@ -27,16 +27,17 @@ def _attempt(store: dist.Store, rank: int, world: int) -> str:
     """
     word = secrets.token_hex(8)
     if rank > 0:
-        number = store.add("attempt/asked", 1) - 1
-        store.set(f"attempt/question/{number}", word)
+        store.set(f"attempt/question/{rank}", word)
         name = store.get(f"attempt/answer/{word}").decode()
         store.add(f"attempt/known/{name}", 1)
         return name
-    answered = 0
+    answered = set()
     while store.add(f"attempt/known/{word}", 0) < world - 1:
-        for number in range(answered, store.add("attempt/asked", 0)):
-            question = store.get(f"attempt/question/{number}").decode()
-            store.set(f"attempt/answer/{question}", word)
-            answered = number + 1
+        for other in range(1, world):
+            if store.check([f"attempt/question/{other}"]):
+                question = store.get(f"attempt/question/{other}").decode()
+                if question not in answered:
+                    store.set(f"attempt/answer/{question}", word)
+                    answered.add(question)
         time.sleep(_POLL)
     return word

@@ -51,13 +51,15 @@ def load_weight_file(backbone: nn.Module, path: Path) -> None:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file: safetensors, ``torch.save`` or TorchScript, as OpenAI's; no pickled code runs."""
+    """The tensors of a weight file: safetensors, ``torch.save`` or TorchScript, as OpenAI's; no code in it runs."""
     if not path.is_file():
         raise UserError(f"{path}: no such weight file; {_REMEDY}")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
-    except (SafetensorError, RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except SafetensorError as error:
         raise UserError(f"{path}: not a readable weight file ({_first_line(error)})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a readable weight file ({error})") from None
     for wrapper in ("state_dict", "model"):
         state = state.get(wrapper, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -66,10 +68,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _load_torch(path: Path) -> object:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # only TorchScript has them
-                return dict(torch.jit.load(path, map_location="cpu").state_dict())
     with torch.serialization.safe_globals(_NUMPY_NUMBERS):
         return read_tensors(path)
 
