@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from videoadapt.atomic import atomically
 from videoadapt.engine import distributed
@@ -41,7 +42,19 @@ class Progress:
     unreadable: list[str] = field(default_factory=list)  # messages, one for each video
 
 
-_PROGRESS, _LAYOUT = TypeAdapter(Progress), TypeAdapter(dict[str, int])
+class _Moments(TypedDict):
+    state: dict[int, dict[str, Any]]
+
+
+class _State(TypedDict):
+    tensors: dict[str, Any]
+    optimizer: _Moments
+    scaler: dict[str, Any]
+    progress: Progress
+    layout: dict[str, int]
+
+
+_WHOLE = TypeAdapter(_State)
 
 
 class RunFolder:
@@ -68,7 +81,7 @@ class RunFolder:
                 raise UserError(f"{source}: its {key} was {then}, now it is {now}; resume it as it began")
         learner.load(state, source)
         self._good = source
-        return Progress(**state["progress"])
+        return state["progress"]
 
     def _newest(self) -> tuple[str, dict[str, Any]]:
         """The newest state, or the one before it if that is damaged, as a warning says."""
@@ -148,16 +161,13 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise UserError(f"{path}: not a resume state of videoadapt; {START_ANEW}")
     try:
-        moments = {
-            f"{name} of parameter {number}": value
-            for number, of_one in state["optimizer"]["state"].items()
-            for name, value in of_one.items()
-        }
-        check_finite({**state["tensors"], **moments}, path)
-        _PROGRESS.validate_python(state["progress"])
-        _LAYOUT.validate_python(state["layout"])
-        return {key: state[key] for key in ("tensors", "optimizer", "scaler", "progress", "layout")}
-    except UserError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError):
+        whole = _WHOLE.validate_python(state)
+    except ValidationError:
         raise UserError(f"{path}: a damaged resume state; {START_ANEW}") from None
+    moments = {
+        f"{name} of parameter {number}": value
+        for number, of_one in whole["optimizer"]["state"].items()
+        for name, value in of_one.items()
+    }
+    check_finite({**whole["tensors"], **moments}, path)
+    return whole
