@@ -1,6 +1,7 @@
 """What the programs in ``tools/`` share: arguments, errors, tables."""
 
 import argparse
+import errno
 import json
 import logging
 import multiprocessing
@@ -16,6 +17,7 @@ from typing import NoReturn
 from videoadapt.errors import Interrupted, PeerLost, UserError
 
 MISTAKE, ALONE, STOPPED, ABORTED = 2, 3, 75, 130  # exit codes; 75 is "try again" in sysexits.h
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LAUNCHER = 15.0  # seconds in which it ends the ranks that are left
 
 
@@ -102,7 +104,7 @@ def writable_folder(path: str, key: str, room: int = 0) -> Path:
                 os.posix_fallocate(file.fileno(), 0, room)
             return folder
     except OSError as error:
-        size = f" {room / 1e6:,.0f} MB" if room else ""
+        size = f" {room / 1e6:,.0f} MB" if error.errno in _FULL else ""
         raise UserError(f"{key}: cannot write{size} into {folder} ({error.strerror})") from None
 
 

@@ -112,7 +112,10 @@ class Shards:
     def version(self, name: str) -> str:
         number, *place = self._place(name)
         shard = Path(self._paths[number])
-        return repr((str(shard.resolve()), shard.stat().st_mtime_ns, *place))
+        try:
+            return repr((str(shard.resolve()), shard.stat().st_mtime_ns, *place))
+        except OSError as error:
+            raise VideoReadError(f"{shard}: cannot be looked up ({error.strerror})") from None
 
     def leaves(self, name: str) -> bool:
         return False
