@@ -11,7 +11,6 @@ from types import FrameType, TracebackType
 from videoadapt.errors import Interrupted, PeerLost
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
-
 _CAN_WAIT = hasattr(signal, "sigwaitinfo")  # on Linux
 
 

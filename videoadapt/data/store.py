@@ -144,7 +144,7 @@ class Remote:
         if self._owner is not None:
             fsspec.asyn.reset_lock()
         try:
-            self._fs, self._base = fsspec.core.url_to_fs(self.url, skip_instance_cache=self._owner is not None)
+            self._fs, self._base = fsspec.core.url_to_fs(self.url)
         except Exception as error:  # a missing package, an unknown protocol, whatever a file system thinks of a URL
             raise UserError(f"data.root: {self.url} cannot be opened ({_line(error)})") from None
         self._owner = os.getpid()

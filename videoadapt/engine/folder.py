@@ -12,20 +12,18 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
-from videoadapt.atomic import atomically
+from videoadapt.atomic import atomically, sync
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import check_finite, save_checkpoint, trainable_tensors
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.learner import START_ANEW, Learner
-from videoadapt.engine.log import RunLog
+from videoadapt.engine.log import METRICS
 from videoadapt.errors import UserError
 from videoadapt.tensorfile import read_tensors
 
 log = logging.getLogger(__name__)
-RUN_FILES = ("metrics.jsonl", "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_[0-9]*.pt")
+RUN_FILES = (METRICS, "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_[0-9]*.pt")
 _FORMAT = "videoadapt-resume-1"
-
-
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -38,7 +36,7 @@ class Progress:
     best_top1: float = -1.0
     logged: Count = 0  # the last step that the metrics hold
     failed_steps: Count = 0
-    record: dict[str, float] = field(default_factory=dict)  # the last made of a step
+    record: dict[str, int | float] = field(default_factory=dict)  # the last made of a step
     unreadable: list[str] = field(default_factory=list)  # messages, one for each video
 
 
@@ -70,7 +68,6 @@ class RunFolder:
         self, path: Path, ranks: Ranks, about: Mapping[str, Any], layout: Mapping[str, int], keep_last: int = 2
     ) -> None:
         self.path, self.ranks, self.about, self.layout, self.keep_last = path, ranks, about, dict(layout), keep_last
-        self._log: RunLog | None = None
         self._good: str | None = None  # the state that was read or written last
 
     def restore(self, learner: Learner) -> Progress:
@@ -98,11 +95,6 @@ class RunFolder:
                 return str(path), state
             raise
 
-    def open_log(self, after: int) -> RunLog:
-        """The metrics, to be written for the steps ``after`` this one."""
-        self._log = RunLog(self.path, self.ranks.is_main, after)
-        return self._log
-
     def save(self, learner: Learner, progress: Progress, top1: float | None = None) -> None:
         """Checkpoint and resume state, and the best checkpoint if ``top1`` is; back when they are on disk."""
         best = top1 is not None and top1 > progress.best_top1
@@ -117,7 +109,7 @@ class RunFolder:
         distributed.gather(None)
 
     def _save(self, learner: Learner, progress: Progress, top1: float | None, best: bool) -> None:
-        self._log.sync()
+        sync(self.path / METRICS)
         tensors = trainable_tensors(learner.model)
         about = {**self.about, "step": progress.step, "epoch": progress.epoch, "top1": top1}
         if best:

@@ -8,8 +8,10 @@ from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
 
-from videoadapt.atomic import atomically, sync
+from videoadapt.atomic import atomically
 from videoadapt.errors import UserError
+
+METRICS = "metrics.jsonl"
 
 
 class RunLog:
@@ -19,7 +21,7 @@ class RunLog:
     """
 
     def __init__(self, out_dir: Path, enabled: bool = True, after: int = 0) -> None:
-        self.enabled, self._path = enabled, out_dir / "metrics.jsonl"
+        self.enabled, self._path = enabled, out_dir / METRICS
         if enabled:
             kept = "".join(_lines_until(self._path, after))
             atomically(self._path, lambda path: path.write_text(kept, encoding="utf-8"))
@@ -42,11 +44,6 @@ class RunLog:
             raise UserError(
                 f"{self._path}: cannot be written ({error.strerror}); make room, then run.resume=true"
             ) from None
-
-    def sync(self) -> None:
-        """Have what was written on disk."""
-        if self.enabled:
-            sync(self._path)
 
     def __enter__(self) -> "RunLog":
         return self

@@ -62,7 +62,7 @@ def train(
     steps = len(loader) // recipe.accumulate
     health = Health(progress, len(loader.dataset), recipe.max_bad_share, recipe.max_bad_steps)
     with (
-        folder.open_log(progress.logged) as run_log,
+        RunLog(folder.path, ranks.is_main, after=progress.logged) as run_log,
         _bar(recipe.epochs * steps, progress.step, ranks.is_main) as bar,
         StopSignals() as stop,
         memory_advice(_LESS_MEMORY),
