@@ -12,7 +12,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["videoadapt", "videoadapt.*"]),
-    package_data={"videoadapt": ["weights/*.safetensors"]},
+    package_data={"videoadapt": ["weights/*.safetensors", "report/templates/*.html"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
@@ -31,6 +31,9 @@ setup(
         "tqdm>=4.65",
         "numpy>=1.26",
         "matplotlib>=3.7",
+        "plotly>=5.18",
+        "jinja2>=3.1",
+        "pillow>=10",
         "scikit-learn>=1.3",
         "joblib>=1.3",
         "pebble>=5.0",

@@ -91,7 +91,7 @@ def test_nothing_is_computed_twice_and_batches_are_full():
     model = Sums()
     clips = [[0, 3, 6], [0, 3, 6], [3, 6, 8]]  # two are one
     Evaluator(CPU, batch_size=2)(model, [_video(index, clips, (*THREE, THREE[0])) for index in range(4)], 4)
-    assert sum(model.embedded) == 4 * 3 * 9  # videos, distinct crops, frames
+    assert sum(model.embedded) == 4 * 3 * 4  # videos, distinct crops, frames they show
     assert sum(model.calls) == 4 * 3 * 2  # videos, distinct crops, distinct clips
     assert set(model.embedded) == {2 * 3} and set(model.calls) == {2}
 
@@ -105,11 +105,11 @@ def test_a_video_is_scored_in_the_same_company_on_any_number_of_ranks():
         for rank in range(world):
             mine = set(test_loader(range(7), 0, rank, world, 2).sampler)
             model, share = Sums(), [sample for sample in _samples(sizes) if sample.index in mine]
-            parts.append((model.embedded, model.calls, dict(alone._scores(model, share))))
+            parts.append((model.embedded, model.calls, dict(alone._scores(model, share, [None]))))
         assert sorted(size for embedded, _, _ in parts for size in embedded) == sorted(whole.embedded)
         assert sorted(size for _, calls, _ in parts for size in calls) == sorted(whole.calls)
         merged = {index: row for _, _, fused in parts for index, row in fused.items()}
-        np.testing.assert_array_equal(np.stack([merged[index] for index in range(7)]), scores)
+        np.testing.assert_array_equal(np.stack([merged[index][0] for index in range(7)]), scores)
 
 
 def test_a_video_that_two_ranks_scored_is_an_error(monkeypatch):

@@ -23,8 +23,9 @@ ALLOWED = {
     "signals": set(),
     "tensorfile": set(),
     "cli": set(),
+    "workflows": {"workflows", "builders", "models", "adapters", "data", "engine", "report", "config"},
     "builders": {"builders", "models", "adapters", "data", "engine", "report", "config"},
-    "__init__": {"adapters", "builders", "config"},
+    "__init__": {"adapters", "builders", "config", "workflows"},
 }
 
 

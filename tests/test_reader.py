@@ -28,7 +28,7 @@ from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
 from videoadapt.data.store import open_store
 from videoadapt.data.transforms import TestTransform, resize_short_side
-from videoadapt.data.views import Views
+from videoadapt.data.views import Views, plan
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
 
@@ -131,9 +131,9 @@ def _config(root, **data):
 def test_training_and_validation_read_copies_and_tests_read_originals(root, tmp_path):
     config = _config(root, cache_dir=str(tmp_path / "copies"), short_side=48)
     ranks, views = Ranks(torch.device("cpu")), Views(4)
-    list(build_test_loader(config, "test", views, ranks))
+    list(build_test_loader(config, "test", plan([views]), ranks))
     assert not (tmp_path / "copies").exists()
-    list(build_test_loader(config, "val", views, ranks))
+    list(build_test_loader(config, "val", plan([views]), ranks))
     assert len(list((tmp_path / "copies").iterdir())) == 4
     reader = build_train_loader(config, ranks).dataset.reader
     assert reader.short_side == 48 and reader.clips("0.mp4", _whole).frames.shape[-2] == 48
@@ -150,7 +150,7 @@ def test_workers_fill_the_cores_and_no_more(monkeypatch, cores, ranks, workers):
 
 def test_the_number_of_workers_reaches_the_loader(root):
     ranks = Ranks(torch.device("cpu"), local_world=1)
-    loaders = {n: build_test_loader(_config(root, workers=n), "val", Views(4), ranks) for n in (0, 3, "auto")}
+    loaders = {n: build_test_loader(_config(root, workers=n), "val", plan([Views(4)]), ranks) for n in (0, 3, "auto")}
     assert {n: loader.num_workers for n, loader in loaders.items()} == {0: 0, 3: 3, "auto": auto_workers()}
 
 

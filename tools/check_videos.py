@@ -17,6 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from videoadapt import cli
+from videoadapt.atomic import writable_folder
 from videoadapt.data.decode import BACKENDS, require_backend
 from videoadapt.data.inspection import STATUSES, UNREADABLE, Finding, inspect_video
 from videoadapt.data.lists import read_list, write_csv
@@ -44,7 +45,7 @@ def main() -> None:
         if getattr(args, option) <= least:
             raise UserError(f"--{option.replace('_', '-')}: {getattr(args, option):g} is too small")
     report = args.report or args.list.with_name(f"{args.list.name}.report.csv")
-    cli.writable_folder(str(report.parent), "--report")
+    writable_folder(str(report.parent), "--report")
     if report.is_dir() or report.resolve() == args.list.resolve():
         raise UserError(f"--report: {report} is a folder or the list itself; name another file")
     if not Path(args.root).is_dir():

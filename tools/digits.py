@@ -6,6 +6,7 @@ For the study of all methods on real images: python tools/study.py configs/studi
 from pathlib import Path
 
 from videoadapt import cli
+from videoadapt.atomic import writable_folder
 from videoadapt.data.digits import write_digits
 
 
@@ -13,7 +14,7 @@ def main() -> None:
     parser = cli.Parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/digits/data"), metavar="DIR")
     args = parser.parse_args()
-    write_digits(cli.writable_folder(str(args.out), "--out"))
+    write_digits(writable_folder(str(args.out), "--out"))
     print(f"1,500 + 297 pictures written to {args.out}")
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from videoadapt import builders, cli
-from videoadapt.atomic import atomically
+from videoadapt.atomic import atomically, writable_folder
 from videoadapt.config import Config, load_config
 from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
 from videoadapt.models.aim import convert_aim, load_aim
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--keep-backbone", action="store_true", help="take the frozen weights from AIM's file too")
     args = parser.parse_args()
     config, state = load_config(args.config, args.overrides), read_state_dict(args.weights)
-    out = cli.writable_folder(str(args.out), "--out")
+    out = writable_folder(str(args.out), "--out")
     if args.keep_backbone:
         load_aim(builders.build_model(_with_backbone(config, "none").model), state)  # it fits, or nothing is written
         file = _write_backbone(config, state, out / "backbone.safetensors")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from videoadapt import cli
+from videoadapt.atomic import writable_folder
 from videoadapt.data.lists import read_list
 from videoadapt.data.store import Store, open_store
 from videoadapt.errors import UserError
@@ -32,7 +33,7 @@ def main() -> None:
         raise UserError(f"--root: {len(missing)} of {len(labels)} listed videos are missing, first: {missing[0]}")
     if nameless := next((name for name in labels if store.leaves(name) or not _NAME.fullmatch(name)), None):
         raise UserError(f"{nameless}: leads out of --root or has no suffix; a shard has no name for it")
-    out = cli.writable_folder(str(args.out), "--out")
+    out = writable_folder(str(args.out), "--out")
     if there := sorted(out.glob(f"{args.name}-*.tar")):
         raise UserError(f"--out: {there[0]} is there already; choose another --name or folder")
     count = pack(labels, store, out, args.name, args.megabytes)

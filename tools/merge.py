@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from videoadapt import builders, cli
 from videoadapt.adapters.attach import merge_linears
-from videoadapt.atomic import atomically
+from videoadapt.atomic import atomically, writable_folder
 from videoadapt.config import ModelConfig
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import timm_call
@@ -36,7 +36,7 @@ def main() -> None:
         source = open_clip_file(section.backbone, args.pretrained or section.pretrained)
         state, name = open_clip_state(model, read_state_dict(source)), open_clip_name(section.backbone)
         example = f"open_clip.create_model('{name}', pretrained='{args.out}')    # the head of classes is left out"
-    cli.writable_folder(str(args.out.parent), "--out")
+    writable_folder(str(args.out.parent), "--out")
     state = {key: value.contiguous() for key, value in state.items()}
     save = save_file if args.out.suffix == ".safetensors" else torch.save
     atomically(args.out, lambda path: save(state, path))

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from videoadapt import cli
+from videoadapt.atomic import writable_folder
 from videoadapt.data.annotations import ALIASES, CONVERTERS, DOWNLOADABLE, Annotations, divide, locate
 from videoadapt.data.lists import write_csv, write_list, write_text
 from videoadapt.errors import UserError, nearest
@@ -37,7 +38,7 @@ def main() -> None:
     _check(args, datasets, annotations)
     failures = []
     for dataset in datasets:
-        out = cli.writable_folder(str(args.out or Path("data_lists", dataset)), "--out")
+        out = writable_folder(str(args.out or Path("data_lists", dataset)), "--out")
         try:
             options = {"download": True} if args.download else {}
             found = divide(CONVERTERS[dataset](annotations, videos, **options), args.val_share, args.seed)

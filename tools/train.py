@@ -6,101 +6,13 @@ resume_<step>.pt, from which run.resume=auto goes on. SIGTERM, SIGINT and SIGUSR
 exit code 75.
 """
 
-from pathlib import Path
-
-import torch
-import yaml
-
-from videoadapt import builders, cli
-from videoadapt.atomic import atomically, remove_drafts
-from videoadapt.config import WITHOUT_EFFECT, Config, RunConfig, first_difference, load_config
-from videoadapt.data.views import Views
-from videoadapt.engine import distributed
-from videoadapt.engine.folder import RUN_FILES, RunFolder, resume_states, room_needed
-from videoadapt.engine.learner import START_ANEW
-from videoadapt.engine.shard import shard_frozen
-from videoadapt.engine.train import train
-from videoadapt.errors import UserError
-from videoadapt.models.backbone import blocks_of, set_checkpointing
-
-_FREE = [f"run.{key}" for key in RunConfig.model_fields if key not in {"seed", "precision"}]
-_FREE_IN_RESUME = frozenset({"test", *_FREE, *(f"data.{key}" for key in WITHOUT_EFFECT)})
+from videoadapt import cli, workflows
+from videoadapt.config import load_config
 
 
 def main() -> None:
     args = cli.config_parser(__doc__).parse_args()
-    config = load_config(args.config, args.overrides)
-    if config.model.merge:
-        raise UserError("model.merge: merged tuners cannot learn; it is for tools/test.py")
-    ranks = distributed.start(config.run.device)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    torch.manual_seed(config.run.seed)
-    classes = builders.class_names(config.data)
-    loader = builders.build_train_loader(config, ranks)
-    val_loader = builders.build_test_loader(config, "val", Views(config.model.num_frames or 1), ranks)
-    model = builders.build_model(config.model, "cpu" if config.run.shard else ranks.device)
-    set_checkpointing(model.backbone, config.run.activation_checkpointing)
-    if config.run.shard:
-        model = shard_frozen(model, blocks_of(model.backbone), ranks)
-    learner = builders.build_learner(config, model, len(loader), ranks)
-    evaluator = builders.build_evaluator(config, ranks)
-    resume = _claim(config, ranks, room_needed(model, config.run.keep_last))
-    about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
-    layout = {"number of ranks": ranks.world, "batches an epoch": len(loader), "list's length": len(loader.dataset)}
-    folder = RunFolder(Path(config.run.out_dir), ranks, about, layout, config.run.keep_last)
-    if ranks.is_main:
-        counts = [
-            sum(p.numel() for p in model.parameters() if p.requires_grad),
-            sum(p.numel() for p in model.parameters()),
-        ]
-        print(f"{counts[0]:,} trainable of {counts[1]:,} parameters; {len(loader)} batches an epoch")
-    progress = train(
-        learner,
-        loader,
-        folder,
-        recipe=builders.build_recipe(config),
-        ranks=ranks,
-        evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).scalars(),
-        resume=resume,
-    )
-    if ranks.is_main:
-        print(f"best top-1 {progress.best_top1:.2f} % on {config.data.val}; checkpoints in {config.run.out_dir}")
-    distributed.stop()
-
-
-def _claim(config: Config, ranks: distributed.Ranks, room: int) -> bool:
-    """Take possession of ``run.out_dir`` on the first rank; whether to resume what is there."""
-    return distributed.from_main(_claim_here(config, room) if ranks.is_main else None)
-
-
-def _claim_here(config: Config, room: int) -> bool:
-    resume, overwrite, out_dir = config.run.resume, config.run.overwrite, Path(config.run.out_dir)
-    held = sum(path.stat().st_size for pattern in RUN_FILES for path in out_dir.glob(pattern))
-    cli.writable_folder(config.run.out_dir, "run.out_dir", max(room - held, 0))
-    remove_drafts(out_dir)
-    if resume and resume_states(out_dir):
-        _check_resumable(config, load_config(out_dir / "config.yaml"), out_dir)
-        return True
-    if resume is True:
-        raise UserError(f"{out_dir}: nothing to resume, it holds no resume_*.pt; run.resume=auto starts anew then")
-    metrics = out_dir / "metrics.jsonl"
-    if (out_dir / "best.safetensors").exists() and resume and not overwrite:  # it came after a state
-        raise UserError(f"{out_dir}: holds a run whose resume_*.pt are gone; {START_ANEW}, and removes it")
-    if metrics.exists() and metrics.stat().st_size and not overwrite and resume != "auto":
-        raise UserError(f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true")
-    for pattern in RUN_FILES:
-        for path in out_dir.glob(pattern):
-            path.unlink()
-    text = yaml.safe_dump(config.model_dump(), sort_keys=False)
-    atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
-    return False
-
-
-def _check_resumable(config: Config, before: Config, out_dir: Path) -> None:
-    if difference := first_difference(before.model_dump(), config.model_dump(), _FREE_IN_RESUME):
-        key, then, now = difference
-        raise UserError(f"{out_dir}: the run began with {key}={then}, now it is {now}; resume it as it began")
+    workflows.train_config(load_config(args.config, args.overrides))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that take them."""
 
+import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from videoadapt.errors import UserError
+
 _DRAFT = ".draft"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -39,3 +44,17 @@ def remove_drafts(folder: Path) -> None:
     """Remove the temporary files that killed processes left; nobody may be writing there."""
     for draft in folder.glob(f".*{_DRAFT}"):
         draft.unlink(missing_ok=True)
+
+
+def writable_folder(path: str, key: str, room: int = 0) -> Path:
+    """Make a folder if need be, and be sure that files of ``room`` bytes can be written there."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if room and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, room)
+            return folder
+    except OSError as error:
+        size = f" {room / 1e6:,.0f} MB" if error.errno in _FULL else ""
+        raise UserError(f"{key}: cannot write{size} into {folder} ({error.strerror})") from None

@@ -1,14 +1,12 @@
 """What the programs in ``tools/`` share: arguments, errors, tables."""
 
 import argparse
-import errno
 import json
 import logging
 import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import NoReturn
 from videoadapt.errors import Interrupted, PeerLost, UserError
 
 MISTAKE, ALONE, STOPPED, ABORTED = 2, 3, 75, 130  # exit codes; 75 is "try again" in sysexits.h
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LAUNCHER = 15.0  # seconds in which it ends the ranks that are left
 
 
@@ -30,6 +27,7 @@ def run(main: Callable[[], None]) -> None:
     rank = int(os.environ.get("RANK", 0))
     prefix = f"rank {rank}: " if rank else ""
     logging.basicConfig(format=f"{prefix}%(message)s", level=logging.WARNING)
+    logging.getLogger("videoadapt").setLevel(logging.INFO)
     try:
         main()
     except UserError as error:
@@ -92,20 +90,6 @@ def config_parser(description: str) -> Parser:
         "overrides", nargs="*", metavar="key=value", help="e.g. optim.lr=1e-3 model.slots.time_out=null"
     )
     return parser
-
-
-def writable_folder(path: str, key: str, room: int = 0) -> Path:
-    """Make a folder if need be, and be sure that files of ``room`` bytes can be written there."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            if room and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, room)
-            return folder
-    except OSError as error:
-        size = f" {room / 1e6:,.0f} MB" if error.errno in _FULL else ""
-        raise UserError(f"{key}: cannot write{size} into {folder} ({error.strerror})") from None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

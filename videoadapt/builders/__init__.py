@@ -1,7 +1,16 @@
 """The only place where configuration becomes objects."""
 
 from videoadapt.builders.checkpoint import check_checkpoint, fill_model, load_checkpoint
-from videoadapt.builders.data import build_test_loader, build_train_loader, class_names, test_views
+from videoadapt.builders.data import (
+    build_test_loader,
+    build_test_videos,
+    build_train_loader,
+    class_names,
+    middle_frame,
+    parse_views,
+    test_records,
+    test_views,
+)
 from videoadapt.builders.model import build_model, model_input
 from videoadapt.builders.run import build_evaluator, build_learner, build_recipe
 from videoadapt.builders.zero_shot import build_zero_shot
@@ -12,12 +21,16 @@ __all__ = [
     "build_model",
     "build_recipe",
     "build_test_loader",
+    "build_test_videos",
     "build_train_loader",
     "build_zero_shot",
     "check_checkpoint",
     "class_names",
     "fill_model",
     "load_checkpoint",
+    "middle_frame",
     "model_input",
+    "parse_views",
+    "test_records",
     "test_views",
 ]

@@ -1,22 +1,23 @@
 """Data sets and loaders of a config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from videoadapt.builders.model import model_input
-from videoadapt.config import Config, DataConfig
+from videoadapt.config import Config, DataConfig, check_views
 from videoadapt.data.cache import VideoCache
 from videoadapt.data.datasets import TestVideos, TrainVideos
-from videoadapt.data.decode import require_backend
-from videoadapt.data.lists import Records, read_classes, read_list
+from videoadapt.data.decode import open_video, require_backend
+from videoadapt.data.lists import Record, Records, read_classes, read_list
 from videoadapt.data.loaders import TrainBatches, auto_workers, test_loader, train_loader
 from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.store import Store, open_store
 from videoadapt.data.transforms import TestTransform, TrainTransform
-from videoadapt.data.views import Views
+from videoadapt.data.views import Plan, Views
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
 
@@ -26,7 +27,7 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     data = config.data
     records = _records(data, "train", check_files=ranks.local_rank == 0)
     indices = _indices(data, config.model.num_frames or 1, clips=1)
-    reader = _reader(data, data.short_side, _cache(data))
+    reader = _reader(data, _store(data.root), data.short_side, _cache(data))
     videos = TrainVideos(records, reader, indices, _train_transform(config), config.run.seed)
     batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
     if len(batches) < config.optim.accumulate:
@@ -35,25 +36,61 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     return train_loader(videos, batches, _workers(data, ranks), data.stall_limit)
 
 
-def build_test_loader(config: Config, split: str, views: Views, ranks: Ranks) -> DataLoader:
+def build_test_loader(config: Config, split: str, plan: Plan, ranks: Ranks) -> DataLoader:
     """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
     data = config.data
     records = _records(data, split, check_files=config.test.on_bad == "error" and ranks.local_rank == 0)
-    size = model_input(config.model)["image_size"]
-    if data.resize is not None and data.resize < size:
-        raise UserError(f"data.resize: {data.resize} is below the model's image size {size}")
-    if data.fit == "squash" and views.crops > 1:
-        raise UserError(f"test.views: {views} has {views.crops} crops; data.fit: squash leaves one")
-    squash, resize = data.fit == "squash", data.resize or size
-    transform = TestTransform(size, resize, views.crops, squash)
-    reader = _reader(data, None if squash else resize, _cache(data) if split == "val" else None)
-    videos = TestVideos(records, reader, _indices(data, views.frames, views.clips), transform)
+    copies = _cache(data) if split == "val" else None
+    videos = TestVideos(records, *_test_reading(config, plan, _store(data.root), copies))
     return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size, data.stall_limit)
+
+
+def build_test_videos(config: Config, paths: Sequence[str], plan: Plan) -> TestVideos:
+    """All views of these files, as a test of the config would see them; every label is 0."""
+    return TestVideos([Record(path, 0) for path in paths], *_test_reading(config, plan, open_store("."), None))
+
+
+def test_records(config: Config) -> Records:
+    """What a test lists."""
+    return _records(config.data, "test", check_files=False)
+
+
+def middle_frame(data: DataConfig, path: str) -> np.ndarray:
+    """The picture of a listed video that stands for it, (h w c) uint8; VideoReadError if there is none."""
+    with _store(data.root).local(path) as file, open_video(file, data.decoder, data.time_limit) as video:
+        return video.frames([video.num_frames // 2])[0]
+
+
+def _test_reading(
+    config: Config, plan: Plan, store: Store, copies: VideoCache | None
+) -> tuple[VideoReader, Callable, TestTransform]:
+    """How a test reads a video, which frames it takes, and what it cuts of them."""
+    data, size = config.data, model_input(config.model)["image_size"]
+    squash, resize = data.fit == "squash", data.resize or size
+    if resize < size:
+        raise UserError(f"data.resize: {resize} is below the model's image size {size}")
+    if squash and plan.crops > 1:
+        raise UserError(f"test.views: {plan.crops} crops are asked for; data.fit: squash leaves one")
+    reader = _reader(data, store, None if squash else resize, copies)
+    draws = [_indices(data, frames, clips) for frames, clips in plan.draws]
+    return reader, partial(_drawn, draws), TestTransform(size, resize, plan.crops, squash)
+
+
+def _drawn(draws: Sequence[Callable], num_frames: int) -> list[np.ndarray]:
+    return [clip for draw in draws for clip in draw(num_frames)]
 
 
 def test_views(config: Config) -> Views:
     """The protocol of ``test.views``; one centre view by default."""
     return Views.parse(config.test.views) if config.test.views else Views(config.model.num_frames or 1)
+
+
+def parse_views(text: str) -> list[Views]:
+    """One protocol or several, with commas between them."""
+    try:
+        return [Views.parse(check_views(part)) for part in dict.fromkeys(text.replace(" ", "").split(","))]
+    except ValueError as error:
+        raise UserError(f"--views {text}: {error}") from None
 
 
 def class_names(data: DataConfig) -> list[str]:
@@ -97,9 +134,9 @@ def _train_transform(config: Config) -> TrainTransform:
     )
 
 
-def _reader(data: DataConfig, short_side: int | None, copies: VideoCache | None) -> VideoReader:
+def _reader(data: DataConfig, store: Store, short_side: int | None, copies: VideoCache | None) -> VideoReader:
     require_backend(data.decoder)
-    return VideoReader(_store(data.root), data.decoder, short_side, data.time_limit, data.cache_frames, copies)
+    return VideoReader(store, data.decoder, short_side, data.time_limit, data.cache_frames, copies)
 
 
 def _cache(data: DataConfig) -> VideoCache | None:

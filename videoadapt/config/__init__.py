@@ -6,7 +6,15 @@ is a one-line ``UserError`` with the key's full path.
 """
 
 from videoadapt.config.reading import first_difference, load_config, validate
-from videoadapt.config.sections import WITHOUT_EFFECT, Config, DataConfig, ModelConfig, RunConfig, Section
+from videoadapt.config.sections import (
+    WITHOUT_EFFECT,
+    Config,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    Section,
+    check_views,
+)
 from videoadapt.config.study import Cell, Study, cells, load_study
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "Section",
     "Study",
     "cells",
+    "check_views",
     "first_difference",
     "load_config",
     "load_study",

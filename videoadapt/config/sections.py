@@ -13,7 +13,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _views(text: str) -> str:
+def check_views(text: str) -> str:
+    """``text``, or ValueError if it is no frames x clips x crops."""
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[13]", text):
         raise ValueError("views are frames x clips x crops with 1 or 3 crops, e.g. 32x3x3")
     return text
@@ -25,7 +26,7 @@ def _range(ends: list[float]) -> list[float]:
     return ends
 
 
-ViewText = Annotated[str, AfterValidator(_views)]
+ViewText = Annotated[str, AfterValidator(check_views)]
 Channels = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=3, max_length=3)]
 Range = Annotated[list[float], AfterValidator(_range)]
 

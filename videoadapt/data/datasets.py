@@ -16,7 +16,7 @@ from videoadapt.data.transforms import TestTransform
 
 _ATTEMPTS = 10  # at other videos, in place of an unreadable one
 
-ClipIndices = Callable[..., np.ndarray]  # (num_frames, rng=...) -> (clips, t)
+ClipIndices = Callable[..., Sequence[np.ndarray]]  # (num_frames, rng=...) -> for each clip (t)
 
 
 class Sample(NamedTuple):
@@ -33,19 +33,19 @@ class Sample(NamedTuple):
 class TestSample(NamedTuple):
     """A video to score: each frame that any view shows, once, and which views are made of them; or why there is none.
 
-    A view is ``frames[clip][..., rows, columns]`` for a row ``clip`` of ``clips`` and a window ``(rows, columns)``.
+    A view is ``frames[clip][..., rows, columns]`` for one of ``clips`` and a window ``(rows, columns)``.
     """
 
     index: int
     label: int
     frames: Tensor | None = None  # (n c h w) uint8
-    clips: Tensor | None = None  # (clips t): places in ``frames``
+    clips: Sequence[Tensor] = ()  # of each clip, (t): places in ``frames``
     windows: tuple[tuple[slice, slice], ...] = ()  # of the crops
     unreadable: str | None = None  # message
     decoder: str | None = None  # what read it
 
     def views(self) -> Tensor:
-        """All of them, clip by clip and crop by crop: (v c t h w)."""
+        """All of them, clip by clip and crop by crop: (v c t h w), if the clips are of one length."""
         views = [self.frames[clip][..., rows, columns] for clip in self.clips for rows, columns in self.windows]
         return torch.stack(views).transpose(1, 2)
 

@@ -21,7 +21,7 @@ class Clips(NamedTuple):
     """The distinct frames of a video and the clips made of them."""
 
     frames: Tensor  # (n c h w) uint8, in time order
-    rows: Tensor  # (clips t): places in ``frames``
+    rows: tuple[Tensor, ...]  # of each clip, (t): places in ``frames``
     decoder: str
 
 
@@ -48,8 +48,8 @@ class VideoReader:
     def __post_init__(self) -> None:
         self.store = open_store(self.root) if isinstance(self.root, str) else self.root
 
-    def clips(self, path: str, indices: Callable[[int], np.ndarray]) -> Clips:
-        """The frames of ``indices(num_frames)``, int (clips t); VideoReadError if they cannot be read."""
+    def clips(self, path: str, indices: Callable[[int], Sequence[np.ndarray]]) -> Clips:
+        """The frames of ``indices(num_frames)``, for each clip int (t); VideoReadError if they cannot be read."""
         if path in self._kept:
             frames, decoder = self._kept[path]
             distinct, rows = distinct_frames(indices(len(frames)))
@@ -74,7 +74,7 @@ def read_pieces(video: Reader, indices: Sequence[int], short_side: int | None) -
         yield piece if short_side is None else resize_short_side(piece, short_side)
 
 
-def distinct_frames(indices: np.ndarray) -> tuple[np.ndarray, Tensor]:
-    """Every frame number in ``indices`` once, ascending, and the place of each index among them."""
-    distinct, rows = np.unique(indices, return_inverse=True)
-    return distinct, torch.from_numpy(rows.reshape(indices.shape))
+def distinct_frames(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, tuple[Tensor, ...]]:
+    """Every frame number of the clips, each int (t), once and ascending, and for each clip the places among them."""
+    distinct, places = np.unique(np.concatenate(clips), return_inverse=True)
+    return distinct, torch.from_numpy(places.reshape(-1)).split([len(clip) for clip in clips])

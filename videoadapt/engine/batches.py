@@ -13,10 +13,15 @@ def in_batches(
 ) -> Iterator[tuple[Any, Tensor]]:
     """(key, function(piece)) for each (key, piece), in order; rows of neighbouring pieces share a call.
 
-    Every call but the last gets ``size(key)`` rows, and each gives as many back.
+    Every call but the last, and the last before pieces of another shape, gets ``size(key)`` rows; each gives as many
+    back.
     """
-    waiting, done, keys = _Rows(), _Rows(), deque()
+    waiting, done, keys, shape = _Rows(), _Rows(), deque(), None
     for key, piece in pieces:
+        if len(waiting) and piece.shape[1:] != shape:
+            done.push(function(waiting.take(len(waiting))))
+            yield from _finished(keys, done)
+        shape = piece.shape[1:]
         keys.append((key, len(piece)))
         waiting.push(piece)
         while len(waiting) >= size(key):

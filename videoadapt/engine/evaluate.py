@@ -1,9 +1,9 @@
 """Multi-view evaluation in which every listed video counts exactly once."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +15,10 @@ from videoadapt.engine.batches import in_batches
 from videoadapt.engine.health import memory_advice
 from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
+
+Selection = Sequence[tuple[int, int]]  # views (clip, window) of a video
+_Clip = tuple[int, ...]  # places of its frames
+_Window = tuple[int, int, int, int]  # top, bottom, left, right
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,12 @@ class Predictions:
         return {**accuracies, "num_unreadable": len(self.unreadable), "num_read_by": self.decoders}
 
 
-class _Crop(NamedTuple):
-    """What becomes of the frames of one crop of one video."""
+class _Clips(NamedTuple):
+    """Clips of one crop of one video, all of one length."""
 
     index: int  # of the video
-    frames: int  # of a clip
-    clips: Tensor  # (clips t): places among the frames
-    weights: Tensor  # (clips): shares in the video's score
+    places: Tensor  # (clips t) among the frames of the crop
+    weights: Tensor  # (selections clips): shares in the video's scores
     is_last: bool  # of the video
 
 
@@ -69,25 +72,32 @@ class Evaluator:
     on_bad: Literal["error", "count_wrong", "skip"] = "error"
 
     def __call__(self, model: nn.Module, samples: Iterable, num_videos: int) -> Predictions:
-        """Score this rank's ``TestSample``s and gather every rank's; the same result on each of them.
+        """Score this rank's ``TestSample``s by all of their views and gather every rank's."""
+        return self.sweep(model, samples, num_videos, {"": None})[""]
+
+    def sweep(
+        self, model: nn.Module, samples: Iterable, num_videos: int, selections: Mapping[str, Selection | None]
+    ) -> dict[str, Predictions]:
+        """The same videos by several selections of their views, None for all; the same result on each rank.
 
         The model is a ``Classifier`` or takes a video as one does, in two steps: ``embed(frames)`` for each frame
         alone, (n c h w) uint8 to (n ...), and ``classify(embedded)`` for clips, (b t ...) to (b classes). A frame that
-        several views show, and a view that is another one again, is computed once.
+        several views show, and a view that is another one again or is of several selections, is computed once.
         """
         model.eval()
         labels: dict[int, int] = {}
         decoders: dict[int, str] = {}
         unreadable: dict[int, str] = {}
         with memory_advice("lower test.batch_size or set run.precision=bf16"):
-            fused = dict(self._scores(model, self._readable(samples, labels, decoders, unreadable)))
+            readable = self._readable(samples, labels, decoders, unreadable)
+            fused = dict(self._scores(model, readable, list(selections.values())))
         merged: tuple[dict, dict, dict, dict] = ({}, {}, {}, {})
         for shares in distributed.gather((labels, fused, decoders, unreadable)):
             for whole, share in zip(merged, shares, strict=True):
                 if twice := whole.keys() & share.keys():
                     raise RuntimeError(f"video {min(twice)} was scored on two ranks")
                 whole.update(share)
-        return self._assemble(*merged, num_videos)
+        return dict(zip(selections, self._assemble(*merged, num_videos), strict=True))
 
     def _readable(self, samples: Iterable, labels: dict, decoders: dict, unreadable: dict) -> Iterator:
         for sample in samples:
@@ -103,35 +113,49 @@ class Evaluator:
                 unreadable[sample.index] = sample.unreadable
 
     @torch.inference_mode()
-    def _scores(self, model: nn.Module, samples: Iterable) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, fused scores), bit for bit the same on any number of ranks.
+    def _scores(
+        self, model: nn.Module, samples: Iterable, selections: Sequence[Selection | None]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, scores (selections k)), bit for bit the same on any number of ranks.
 
         ``batch_size`` neighbours of the list fill batches together, and no others join them.
         """
         for _, group in groupby(samples, lambda sample: sample.index // self.batch_size):
-            yield from self._group_scores(model, group)
+            yield from self._group_scores(model, group, selections)
 
-    def _group_scores(self, model: nn.Module, samples: Iterable) -> Iterator[tuple[int, np.ndarray]]:
-        embedded = in_batches(self._run(model.embed), self._crops(samples), lambda crop: self.batch_size * crop.frames)
-        clips = ((crop, frames[crop.clips]) for crop, frames in embedded)
+    def _group_scores(
+        self, model: nn.Module, samples: Iterable, selections: Sequence[Selection | None]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        crops = self._crops(samples, selections)
+        embedded = in_batches(self._run(model.embed), crops, lambda parts: self.batch_size * parts[0].places.shape[1])
+        clips = ((part, frames[part.places]) for parts, frames in embedded for part in parts)
         total = 0
-        for crop, logits in in_batches(self._run(model.classify), clips, lambda _: self.batch_size):
+        for part, logits in in_batches(self._run(model.classify), clips, lambda _: self.batch_size):
             scores = logits.float().softmax(1) if self.fusion == "softmax" else logits.float()
-            total = total + crop.weights @ scores
-            if crop.is_last:
-                yield crop.index, total.cpu().numpy()
+            total = total + part.weights @ scores
+            if part.is_last:
+                yield part.index, total.cpu().numpy()
                 total = 0
 
-    def _crops(self, samples: Iterable) -> Iterator[tuple["_Crop", Tensor]]:
-        """Each distinct crop of a video with its distinct clips, and the frames (n c h w) it shows."""
+    def _crops(
+        self, samples: Iterable, selections: Sequence[Selection | None]
+    ) -> Iterator[tuple[list["_Clips"], Tensor]]:
+        """Each distinct crop of a video that is asked for: its distinct clips, and the frames (n c h w) they show."""
         for sample in samples:
             frames = sample.frames.to(self.device, non_blocking=True)
-            clips, counts = (t.to(self.device) for t in torch.unique(sample.clips, dim=0, return_counts=True))
-            windows = Counter((rows.start, rows.stop, columns.start, columns.stop) for rows, columns in sample.windows)
-            shares = counts.float() / (len(sample.clips) * len(sample.windows))
-            for number, ((top, bottom, left, right), times) in enumerate(windows.items(), start=1):
-                crop = _Crop(sample.index, clips.shape[1], clips, times * shares, number == len(windows))
-                yield crop, frames[..., top:bottom, left:right]
+            crops = _shares(sample, selections)
+            for number, (window, clips) in enumerate(crops.items(), start=1):
+                used = sorted({place for clip in clips for place in clip})
+                by_length = groupby(sorted(clips, key=len), len)
+                parts = [self._clips(sample.index, list(same), used, clips) for _, same in by_length]
+                parts[-1] = parts[-1]._replace(is_last=number == len(crops))
+                top, bottom, left, right = window
+                yield parts, frames[used, ..., top:bottom, left:right]
+
+    def _clips(self, index: int, chosen: list[_Clip], used: list[int], shares: Mapping[_Clip, list[float]]) -> _Clips:
+        places = torch.tensor(np.searchsorted(used, chosen), device=self.device)
+        weights = torch.tensor([shares[clip] for clip in chosen], device=self.device).T
+        return _Clips(index, places, weights, is_last=False)
 
     def _run(self, step: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def run(batch: Tensor) -> Tensor:
@@ -140,7 +164,9 @@ class Evaluator:
 
         return run
 
-    def _assemble(self, labels: dict, fused: dict, decoders: dict, unreadable: dict, num_videos: int) -> Predictions:
+    def _assemble(
+        self, labels: dict, fused: dict, decoders: dict, unreadable: dict, num_videos: int
+    ) -> Iterator[Predictions]:
         if sorted(labels) != list(range(num_videos)):
             raise RuntimeError(f"{num_videos} videos are listed, {len(labels)} were scored")
         if not fused:
@@ -148,12 +174,25 @@ class Evaluator:
                 f"none of the {num_videos} listed videos could be read; first: {next(iter(unreadable.values()))}"
             )
         if self.on_bad == "count_wrong":
-            width = len(next(iter(fused.values())))
+            shape = next(iter(fused.values())).shape
             for index in unreadable:
-                fused[index] = np.zeros(width, dtype=np.float32)
-                fused[index][labels[index]] = -np.inf
+                fused[index] = np.zeros(shape, dtype=np.float32)
+                fused[index][:, labels[index]] = -np.inf
         index = np.array(sorted(fused), dtype=np.int64)
         label = np.array([labels[i] for i in index], dtype=np.int64)
         counts = dict(sorted(Counter(decoders.values()).items()))
-        scores = np.stack([fused[i] for i in index])
-        return Predictions(index, label, scores, dict(sorted(unreadable.items())), counts)
+        for scores in np.stack([fused[i] for i in index], axis=1):
+            yield Predictions(index, label, scores, dict(sorted(unreadable.items())), counts)
+
+
+def _shares(sample: Any, selections: Sequence[Selection | None]) -> dict[_Window, dict[_Clip, list[float]]]:
+    """What the distinct views of a video, by crop and clip, contribute to the scores of each selection."""
+    clips = [tuple(clip.tolist()) for clip in sample.clips]
+    windows = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in sample.windows]
+    everything = list(product(range(len(clips)), range(len(windows))))
+    shares: dict[_Window, dict[_Clip, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0] * len(selections)))
+    for number, selection in enumerate(selections):
+        views = everything if selection is None else selection
+        for (clip, window), times in Counter((clips[clip], windows[window]) for clip, window in views).items():
+            shares[window][clip][number] = times / len(views)
+    return shares

@@ -1,0 +1,146 @@
+"""A multi-view test, from a config and a checkpoint to results on disk."""
+
+import io
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from videoadapt import builders
+from videoadapt.adapters.attach import merge_linears
+from videoadapt.atomic import atomically, writable_folder
+from videoadapt.config import Config
+from videoadapt.data.views import Views, plan
+from videoadapt.engine import distributed
+from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.engine.evaluate import Predictions
+from videoadapt.errors import UserError
+
+_PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord", "torchcodec")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a test found: the answers of each protocol, and of the steps towards the last one if they were asked for."""
+
+    config: Config
+    checkpoint: Path | None
+    classes: list[str]
+    device: torch.device
+    protocols: list[str]
+    predictions: dict[str, Predictions]  # of the protocols and of steps such as "8x2x1 of 8x3x3"
+
+    @property
+    def main(self) -> Predictions:
+        """Those of the last protocol."""
+        return self.predictions[self.protocols[-1]]
+
+    def accuracies(self) -> dict[str, dict[str, float]]:
+        """top1, top5 and mean_class_accuracy in percent, of each protocol and step."""
+        keys = ("top1", "top5", "mean_class_accuracy")
+        found = {name: predictions.results() for name, predictions in self.predictions.items()}
+        return {name: {key: results[key] for key in keys} for name, results in found.items()}
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds: the last protocol's numbers, those of every one, and how they came about."""
+        installed = {distribution.name: distribution.version for distribution in distributions()}
+        config, accuracies = self.config, self.accuracies()
+        return {
+            **self.main.results(),
+            "unit": "percent",
+            "views": self.protocols[-1],
+            "protocols": [{"views": name, **accuracies[name]} for name in self.protocols],
+            "fusion": config.test.fusion,
+            "on_bad": config.test.on_bad,
+            "decoder": config.data.decoder,
+            "dataset": config.data.dataset,
+            "list": config.data.test or config.data.val,
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
+            "config": config.model_dump(),
+            "versions": {name: installed.get(name) for name in _PACKAGES},
+            "machine": f"{platform.machine()}, {_device_name(self.device)}, Python {platform.python_version()}",
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "unreadable": [{"index": index, "reason": why} for index, why in self.main.unreadable.items()],
+        }
+
+
+def test_config(
+    config: Config, checkpoint: Path | None, protocols: Sequence[Views] = (), steps: bool = False
+) -> Tested | None:
+    """Test what a config says, every forward pass once for all protocols, and write into its ``run.out_dir``.
+
+    results.json and predictions.npz (index, label, scores) are the last protocol's; predictions_<views>.npz are those
+    of the others. Also one of torchrun's ranks: the first gets the result, the others None.
+
+    Args:
+        checkpoint: what to test; None for ``model.zero_shot``.
+        protocols: ``test.views`` by default.
+        steps: also score the last protocol with fewer of its views.
+    """
+    protocols = list(protocols) or [builders.test_views(config)]
+    config = config.model_copy(update={"test": config.test.model_copy(update={"views": str(protocols[-1])})})
+    ranks = distributed.start(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    model, classes = _model(config, checkpoint, ranks.device)
+    views = plan(protocols, steps)
+    loader = builders.build_test_loader(config, "test", views, ranks)
+    count = len(loader.dataset)
+    room = count * (16 + 4 * config.data.num_classes) * len(protocols) + 2**20
+    out_dir = writable_folder(config.run.out_dir, "run.out_dir", room)
+    predictions = builders.build_evaluator(config, ranks).sweep(model, loader, count, views.selections)
+    distributed.stop()
+    if not ranks.is_main:
+        return None
+    tested = Tested(config, checkpoint, classes, ranks.device, [str(views) for views in protocols], predictions)
+    _write(out_dir, tested)
+    return tested
+
+
+def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
+    """What is tested, and its class names."""
+    if (checkpoint is None) == (config.model.zero_shot is None):
+        raise UserError("a test takes --checkpoint FILE or, without one, model.zero_shot=<templates>")
+    if checkpoint is None:
+        return builders.build_zero_shot(config, device), builders.class_names(config.data)
+    tensors, about = read_checkpoint(checkpoint)
+    builders.check_checkpoint(config, about, checkpoint)
+    model = builders.build_model(config.model, device)
+    builders.fill_model(model, tensors, about, checkpoint)
+    return merge_linears(model) if config.model.merge else model, about["classes"]
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads of the CPU"
+
+
+def _write(out_dir: Path, tested: Tested) -> None:
+    try:
+        for views in tested.protocols:
+            name = "predictions.npz" if views == tested.protocols[-1] else f"predictions_{views}.npz"
+            content = packed(tested.predictions[views], tested.config.test.fusion)
+            atomically(out_dir / name, lambda path, content=content: path.write_bytes(content))
+        text = json.dumps(tested.results, indent=2) + "\n"
+        atomically(out_dir / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        top1 = f"top-1 {tested.results['top1']:.2f} %"
+        raise UserError(f"{out_dir}: the results cannot be written ({error.strerror}); {top1}") from None
+
+
+def packed(predictions: Predictions, fusion: str) -> bytes:
+    """The content of a predictions.npz."""
+    arrays = {"index": predictions.index, "label": predictions.label, "scores": predictions.scores}
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays, fusion=np.array(fusion))
+    return file.getvalue()
