@@ -105,7 +105,7 @@ def test_a_video_is_scored_in_the_same_company_on_any_number_of_ranks():
         for rank in range(world):
             mine = set(test_loader(range(7), 0, rank, world, 2).sampler)
             model, share = Sums(), [sample for sample in _samples(sizes) if sample.index in mine]
-            parts.append((model.embedded, model.calls, dict(alone._scores(model, share, [None]))))
+            parts.append((model.embedded, model.calls, dict(alone.scores(model, share))))
         assert sorted(size for embedded, _, _ in parts for size in embedded) == sorted(whole.embedded)
         assert sorted(size for _, calls, _ in parts for size in calls) == sorted(whole.calls)
         merged = {index: row for _, _, fused in parts for index, row in fused.items()}

@@ -2,10 +2,11 @@
 
 from videoadapt.builders.checkpoint import check_checkpoint, fill_model, load_checkpoint
 from videoadapt.builders.data import (
+    build_file_loader,
     build_test_loader,
-    build_test_videos,
     build_train_loader,
     class_names,
+    file_reading,
     middle_frame,
     parse_views,
     test_records,
@@ -17,15 +18,16 @@ from videoadapt.builders.zero_shot import build_zero_shot
 
 __all__ = [
     "build_evaluator",
+    "build_file_loader",
     "build_learner",
     "build_model",
     "build_recipe",
     "build_test_loader",
-    "build_test_videos",
     "build_train_loader",
     "build_zero_shot",
     "check_checkpoint",
     "class_names",
+    "file_reading",
     "fill_model",
     "load_checkpoint",
     "middle_frame",

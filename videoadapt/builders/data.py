@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
 from videoadapt.builders.model import model_input
@@ -17,9 +18,11 @@ from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.store import Store, open_store
 from videoadapt.data.transforms import TestTransform, TrainTransform
-from videoadapt.data.views import Plan, Views
+from videoadapt.data.views import Plan, Views, plan
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
+
+_FEW = 8  # files that are not worth starting workers for
 
 
 def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
@@ -36,18 +39,25 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     return train_loader(videos, batches, _workers(data, ranks), data.stall_limit)
 
 
-def build_test_loader(config: Config, split: str, plan: Plan, ranks: Ranks) -> DataLoader:
+def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> DataLoader:
     """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
     data = config.data
     records = _records(data, split, check_files=config.test.on_bad == "error" and ranks.local_rank == 0)
     copies = _cache(data) if split == "val" else None
-    videos = TestVideos(records, *_test_reading(config, plan, _store(data.root), copies))
+    videos = TestVideos(records, *_test_reading(config, views, _store(data.root), copies))
     return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size, data.stall_limit)
 
 
-def build_test_videos(config: Config, paths: Sequence[str], plan: Plan) -> TestVideos:
-    """All views of these files, as a test of the config would see them; every label is 0."""
-    return TestVideos([Record(path, 0) for path in paths], *_test_reading(config, plan, open_store("."), None))
+def build_file_loader(config: Config, paths: Sequence[str], views: Views) -> DataLoader:
+    """All views of these files as a test of the config would see them, in order; every label is 0."""
+    videos = TestVideos([Record(path, 0) for path in paths], *file_reading(config, views))
+    workers = _workers(config.data, Ranks(torch.device("cpu"))) if len(paths) > _FEW else 0
+    return test_loader(videos, workers, group=config.test.batch_size, stall_limit=config.data.stall_limit)
+
+
+def file_reading(config: Config, views: Views) -> tuple[VideoReader, Callable, TestTransform]:
+    """How a test would read a file: the reader, which frames of so many, and what to cut of them."""
+    return _test_reading(config, plan([views]), open_store("."), None)
 
 
 def test_records(config: Config) -> Records:
@@ -62,18 +72,18 @@ def middle_frame(data: DataConfig, path: str) -> np.ndarray:
 
 
 def _test_reading(
-    config: Config, plan: Plan, store: Store, copies: VideoCache | None
+    config: Config, views: Plan, store: Store, copies: VideoCache | None
 ) -> tuple[VideoReader, Callable, TestTransform]:
     """How a test reads a video, which frames it takes, and what it cuts of them."""
     data, size = config.data, model_input(config.model)["image_size"]
     squash, resize = data.fit == "squash", data.resize or size
     if resize < size:
         raise UserError(f"data.resize: {resize} is below the model's image size {size}")
-    if squash and plan.crops > 1:
-        raise UserError(f"test.views: {plan.crops} crops are asked for; data.fit: squash leaves one")
+    if squash and views.crops > 1:
+        raise UserError(f"test.views: {views.crops} crops are asked for; data.fit: squash leaves one")
     reader = _reader(data, store, None if squash else resize, copies)
-    draws = [_indices(data, frames, clips) for frames, clips in plan.draws]
-    return reader, partial(_drawn, draws), TestTransform(size, resize, plan.crops, squash)
+    draws = [_indices(data, frames, clips) for frames, clips in views.draws]
+    return reader, partial(_drawn, draws), TestTransform(size, resize, views.crops, squash)
 
 
 def _drawn(draws: Sequence[Callable], num_frames: int) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ command line, so ``space.qkv: {...}`` and ``space: {qkv: {...}}`` are the same. 
 is a one-line ``UserError`` with the key's full path.
 """
 
-from videoadapt.config.reading import first_difference, load_config, validate
+from videoadapt.config.reading import first_difference, load_config, make_config, validate
 from videoadapt.config.sections import (
     WITHOUT_EFFECT,
     Config,
@@ -31,5 +31,6 @@ __all__ = [
     "first_difference",
     "load_config",
     "load_study",
+    "make_config",
     "validate",
 ]

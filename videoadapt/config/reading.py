@@ -1,5 +1,6 @@
 """YAML files and ``key=value`` overrides to typed sections, and what differs between two of them."""
 
+import copy
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,18 @@ _MOST_VALUES = 100_000
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply ``key=value`` overrides, whose values are YAML too."""
-    raw = read_yaml(Path(path))
+    return make_config(read_yaml(Path(path)), overrides, str(path))
+
+
+def make_config(raw: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:
+    """The same from plain nested mappings, which ``source`` names in errors."""
+    raw = copy.deepcopy(dict(raw))
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
             raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
         _set(raw, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
-    return validate(Config, raw, str(path))
+    return validate(Config, raw, source)
 
 
 def validate(model: type[BaseModel], raw: Any, source: str, prefix: str = "") -> Any:

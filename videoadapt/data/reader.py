@@ -1,7 +1,7 @@
 """One pass over a video: each wanted frame is decoded once, and brought to its size as it comes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -54,13 +54,19 @@ class VideoReader:
             frames, decoder = self._kept[path]
             distinct, rows = distinct_frames(indices(len(frames)))
             return Clips(frames[distinct], rows, decoder)
-        local = self.cache(self.store, path) if self.cache else self.store.local(path)
-        with local as file, open_video(file, self.backend, self.time_limit) as video:
+        with self.open(path) as video:
             if not self.in_memory:
                 distinct, rows = distinct_frames(indices(video.num_frames))
                 return Clips(self._read(video, distinct), rows, video.backend)
             self._kept[path] = self._read(video, range(video.num_frames)), video.backend
         return self.clips(path, indices)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Reader]:
+        """The decoder of a file, as ``open_video`` gives it."""
+        local = self.cache(self.store, path) if self.cache else self.store.local(path)
+        with local as file, open_video(file, self.backend, self.time_limit) as video:
+            yield video
 
     def _read(self, video: Reader, indices: Sequence[int]) -> Tensor:
         return torch.cat(list(read_pieces(video, indices, self.short_side)))

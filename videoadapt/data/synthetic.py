@@ -6,16 +6,15 @@ direction is in no frame and in no set of frames. Validation videos show sprites
 
 import csv
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from videoadapt.data import sprites
+from videoadapt.data.encode import write_video
 
 CLASSES = (
     "move right", "move left", "move down", "move up",
@@ -60,21 +59,6 @@ def motion_clip(label: int, masks: Tensor, generator: Generator) -> np.ndarray:
     frames = sprites.draw(_paint(masks, _WARM[pair : pair + 1], generator), _trajectory(pair, generator), frames)
     frames = frames.flip(0) if backwards else frames
     return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
-    """Encode rgb frames (h w 3) uint8 as H.264, yuv420p, into the container that the suffix names.
-
-    With a constant quantiser: x264's rate control does not give the same bytes every time.
-    """
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"qp": "20", "preset": "veryfast"})
-        stream.pix_fmt, stream.thread_count = "yuv420p", 1
-        for index, image in enumerate(frames):
-            if index == 0:
-                stream.height, stream.width = image.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 def _masks(held_out: bool) -> Tensor:

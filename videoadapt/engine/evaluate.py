@@ -84,13 +84,12 @@ class Evaluator:
         alone, (n c h w) uint8 to (n ...), and ``classify(embedded)`` for clips, (b t ...) to (b classes). A frame that
         several views show, and a view that is another one again or is of several selections, is computed once.
         """
-        model.eval()
         labels: dict[int, int] = {}
         decoders: dict[int, str] = {}
         unreadable: dict[int, str] = {}
         with memory_advice("lower test.batch_size or set run.precision=bf16"):
             readable = self._readable(samples, labels, decoders, unreadable)
-            fused = dict(self._scores(model, readable, list(selections.values())))
+            fused = dict(self.scores(model, readable, list(selections.values())))
         merged: tuple[dict, dict, dict, dict] = ({}, {}, {}, {})
         for shares in distributed.gather((labels, fused, decoders, unreadable)):
             for whole, share in zip(merged, shares, strict=True):
@@ -113,13 +112,14 @@ class Evaluator:
                 unreadable[sample.index] = sample.unreadable
 
     @torch.inference_mode()
-    def _scores(
-        self, model: nn.Module, samples: Iterable, selections: Sequence[Selection | None]
+    def scores(
+        self, model: nn.Module, samples: Iterable, selections: Sequence[Selection | None] = (None,)
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, scores (selections k)), bit for bit the same on any number of ranks.
+        """(index, scores (selections k)) of readable samples as they come; the same bits on any number of ranks.
 
         ``batch_size`` neighbours of the list fill batches together, and no others join them.
         """
+        model.eval()
         for _, group in groupby(samples, lambda sample: sample.index // self.batch_size):
             yield from self._group_scores(model, group, selections)
 

@@ -1,7 +1,34 @@
 """Whole jobs as functions: what the programs in tools/ do, for Python."""
 
+from videoadapt.workflows.adaptation import adapt
+from videoadapt.workflows.methods import METHODS
+from videoadapt.workflows.prediction import (
+    Answer,
+    Timeline,
+    best,
+    classify,
+    classify_files,
+    classify_windows,
+    media_files,
+    write_annotated,
+)
 from videoadapt.workflows.reporting import write_report
 from videoadapt.workflows.testing import Tested, test_config
 from videoadapt.workflows.training import train_config
 
-__all__ = ["Tested", "test_config", "train_config", "write_report"]
+__all__ = [
+    "METHODS",
+    "Answer",
+    "Tested",
+    "Timeline",
+    "adapt",
+    "best",
+    "classify",
+    "classify_files",
+    "classify_windows",
+    "media_files",
+    "test_config",
+    "train_config",
+    "write_annotated",
+    "write_report",
+]

@@ -1,0 +1,48 @@
+"""Long videos in sliding windows, each a sample of its own; frames that windows share are decoded once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from videoadapt.data.datasets import TestSample
+from videoadapt.data.decode import Reader
+from videoadapt.data.reader import VideoReader, distinct_frames, read_pieces
+from videoadapt.data.transforms import TestTransform
+
+_TOGETHER = 8  # windows read in one go
+
+
+class Window(NamedTuple):
+    """Frames ``start`` to ``stop``, the last one not included."""
+
+    start: int
+    stop: int
+
+
+def sliding_windows(num_frames: int, length: int, step: int) -> list[Window]:
+    """Windows of ``length`` frames, ``step`` apart; the last one ends with the video. A short video is one window."""
+    starts = list(range(0, max(num_frames - length, 0) + 1, step))
+    if starts[-1] + length < num_frames:
+        starts.append(num_frames - length)
+    return [Window(start, min(start + length, num_frames)) for start in starts]
+
+
+def window_samples(
+    video: Reader,
+    windows: Sequence[Window],
+    reader: VideoReader,
+    indices: Callable[[int], Sequence[np.ndarray]],
+    transform: TestTransform,
+) -> Iterator[TestSample]:
+    """A sample for each window, in order, as if it were a video; a few at a time stand in memory."""
+    numbered = enumerate(windows)
+    while together := list(islice(numbered, _TOGETHER)):
+        clips = [[clip + w.start for clip in indices(w.stop - w.start)] for _, w in together]
+        distinct, places = distinct_frames([clip for each in clips for clip in each])
+        frames, crops = transform.cut(torch.cat(list(read_pieces(video, distinct, reader.short_side))))
+        places = iter(places)
+        for (number, _), each in zip(together, clips, strict=True):
+            yield TestSample(number, 0, frames, tuple(islice(places, len(each))), crops, decoder=video.backend)

@@ -1,0 +1,89 @@
+"""From a folder of videos to a model of them, without a config file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from videoadapt import builders
+from videoadapt.atomic import writable_folder
+from videoadapt.config import make_config
+from videoadapt.data.annotations import CONVERTERS, Annotations, divide
+from videoadapt.data.decode.picture import SUFFIXES as PICTURES
+from videoadapt.data.lists import write_list, write_text
+from videoadapt.errors import UserError
+from videoadapt.models.backbone import MINI, load_backbone
+from videoadapt.models.classifier import Classifier
+from videoadapt.workflows.methods import method_changes
+from videoadapt.workflows.training import train_config
+
+CLIP_B16 = "vit_base_patch16_clip_quickgelu_224"
+
+
+def adapt(
+    folder: str | Path,
+    method: str = "loki",
+    *,
+    out_dir: str | Path = "runs/adapted",
+    backbone: str = CLIP_B16,
+    pretrained: str | None = None,
+    num_frames: int = 8,
+    epochs: int = 30,
+    overrides: Sequence[str] = (),
+) -> Classifier:
+    """Train on a folder with one subfolder of videos or pictures for each class; the best model, ready.
+
+    Where there are no ``train`` and ``val`` folders above the classes, a fifth of each class is held out. ``out_dir``
+    keeps lists, config.yaml (with which tools/test.py and tools/train.py go on) and the checkpoints.
+
+    Args:
+        method: a name of ``videoadapt.workflows.methods.METHODS``.
+        pretrained: as in a config; OpenAI's weights for CLIP ViT-B/16, the embedded ones for the embedded backbone.
+        num_frames: of a clip, one from each equal part of a video; without effect if there are pictures alone.
+        overrides: ``key=value`` of a config, as on the command line.
+
+    Raises UserError (a ValueError) for what its caller can mend.
+    """
+    root, out = Path(folder), writable_folder(str(out_dir), "out_dir")
+    if not root.is_dir():
+        raise UserError(f"{root}: is no folder")
+    found = divide(CONVERTERS["folder"](root, root), val_share=0.2, seed=0)
+    video = not all(Path(record.path).suffix.lower() in PICTURES for part in found.splits.values() for record in part)
+    data = {**_write_lists(found, out / "lists"), "root": str(root), "num_classes": len(found.classes)}
+    pretrained = pretrained or {MINI: "embedded", CLIP_B16: "openai"}.get(backbone)
+    if pretrained is None:
+        raise UserError(f"pretrained: say where the weights of {backbone} are: a tag, open_clip:<tag> or a file")
+    with torch.device("meta"):
+        width = load_backbone(backbone, "none").num_features
+    config = {
+        "model": {
+            "backbone": backbone,
+            "pretrained": pretrained,
+            "num_frames": num_frames if video else None,
+            **method_changes(method, width, video),
+        },
+        "data": {**data, "dataset": root.resolve().name, "sampling": "segment"},
+        "optim": {
+            "epochs": epochs,
+            "batch_size": min(4, len(found.splits["train"])),
+            "lr": 4e-4,
+            "min_lr": 1e-5,
+            "warmup_epochs": epochs / 10,
+        },
+        "run": {"out_dir": str(out), "eval_every": max(epochs // 10, 1)},
+    }
+    train_config(make_config(config, overrides, "adapt"))
+    return builders.load_checkpoint(out / "best.safetensors")
+
+
+def _write_lists(found: Annotations, folder: Path) -> dict[str, str]:
+    """The lists and class names as files; the keys of a data section that name them."""
+    writable_folder(str(folder), "out_dir")
+    if missing := [split for split in ("train", "val") if not found.splits.get(split)]:
+        raise UserError(f"no videos for {missing[0]}; name the folders train and val, or have the classes at the top")
+    keys = {split: folder / f"{split}.csv" for split in found.splits}
+    for split, path in keys.items():
+        write_list(path, found.splits[split])
+    keys["classes"] = folder / "classes.txt"
+    write_text(keys["classes"], "".join(f"{name}\n" for name in found.classes))
+    return {key: str(path) for key, path in keys.items()}
