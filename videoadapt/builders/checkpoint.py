@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from videoadapt.builders.data import class_names
-from videoadapt.builders.model import build_model
+from videoadapt.builders.model import build_model, model_input
 from videoadapt.config import Config, first_difference, validate
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
 from videoadapt.errors import UserError
@@ -17,22 +17,38 @@ from videoadapt.models.classifier import Classifier
 _FREE_IN_TEST = frozenset({"merge", "pretrained", "image_size", "num_frames", "drop_path", "dropout"})
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", pretrained: str | None = None) -> Classifier:
+def load_checkpoint(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    pretrained: str | None = None,
+    image_size: int | None = None,
+) -> Classifier:
     """A ready model from a checkpoint alone: rebuilt, filled, in evaluation mode.
 
     It carries ``config`` (the whole resolved ``Config``) and ``classes`` (names in label order).
 
     Args:
         pretrained: where the backbone's weights are now, if not where the checkpoint's config says.
+        image_size: another one than in training; position embeddings are interpolated.
     """
     tensors, about = read_checkpoint(path)
     config = checkpoint_config(about, path)
     if pretrained is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
+    if image_size is not None:
+        config = _resized(config, image_size)
     model = build_model(config.model, device)
     fill_model(model, tensors, about, path)
     model.config, model.classes = config, about["classes"]
     return model.eval()
+
+
+def _resized(config: Config, image_size: int) -> Config:
+    """The config at another image size; its short side in tests grows or shrinks alike."""
+    before = model_input(config.model)["image_size"]
+    resize = config.data.resize and round(config.data.resize * image_size / before)
+    model = config.model.model_copy(update={"image_size": image_size})
+    return config.model_copy(update={"model": model, "data": config.data.model_copy(update={"resize": resize})})
 
 
 def checkpoint_config(about: Mapping[str, Any], source: str | Path) -> Config:

@@ -1,6 +1,7 @@
 """Whole jobs as functions: what the programs in tools/ do, for Python."""
 
 from videoadapt.workflows.adaptation import adapt
+from videoadapt.workflows.attention import draw_attention
 from videoadapt.workflows.methods import METHODS
 from videoadapt.workflows.prediction import (
     Answer,
@@ -26,6 +27,7 @@ __all__ = [
     "classify",
     "classify_files",
     "classify_windows",
+    "draw_attention",
     "media_files",
     "test_config",
     "train_config",

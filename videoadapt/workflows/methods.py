@@ -38,7 +38,7 @@ def _karst(width: int, video: bool) -> Changes:
 
 
 def _lora(width: int, video: bool) -> Changes:
-    attention = dict.fromkeys(("qkv", "proj"), {"kind": "lora"})
+    attention = {"qkv": {"kind": "lora"}, "proj": {"kind": "lora"}}
     return {"linears": {**({"time": attention} if video else {}), "space": attention}, "unfreeze": ["norm"]}
 
 
