@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import TOOLS
+from PIL import Image
 
 from videoadapt.config import cells, load_study
 from videoadapt.data.digits import write_digits
 from videoadapt.errors import UserError
-from videoadapt.report.study import accuracy, group_mean, study_table
+from videoadapt.report.study import draw_study, group_mean, method_rows, score, study_lines, study_table
 
 BASE = TOOLS.parent / "configs" / "digits" / "linear_mini.yaml"
 
@@ -76,15 +77,16 @@ def test_a_wrong_study_is_one_line(changes, message, tmp_path):
 
 def _row(data, backbone, top1, seed=0, method="loki"):
     row = {"data": data, "backbone": backbone, "variant": "", "method": method, "seed": seed}
-    return {**row, "top1": top1, "trainable": 10}
+    return {**row, "top1": top1, "trainable": 10, "checkpoint_mb": 0.5}
 
 
-def test_accuracy_is_a_mean_with_a_gap_or_a_deviation():
-    assert accuracy([]) == "-"
-    assert accuracy([_row("a", "", 50.0)]) == "50.0"
-    assert accuracy([_row("a", "", 50.0), _row("a", "", 52.0, seed=1)]) == "51.0 ± 1.4"
+def test_a_score_is_a_mean_with_a_deviation_over_seeds_and_a_gap_between_backbones():
+    assert str(score([_row("a", "", 50.0)])) == "50.0"
+    assert str(score([_row("a", "", 50.0), _row("a", "", 52.0, seed=1)])) == "51.0 ± 1.4"
     # LoKi's table 1 from the two tables of its supplement: DTD 74.1 on IN21k, 77.9 on CLIP
-    assert accuracy([_row("dtd", "in21k", 74.1), _row("dtd", "clip", 77.9)]) == "76.0 (3.8)"
+    assert str(score([_row("dtd", "in21k", 74.1), _row("dtd", "clip", 77.9)])) == "76.0 (3.8)"
+    both = [_row("a", b, top1, seed) for b, seed, top1 in (("x", 0, 60), ("y", 0, 50), ("x", 1, 64), ("y", 1, 50))]
+    assert score(both) == (56.0, 12.0, pytest.approx(2**0.5)) and str(score(both)) == "56.0 ± 1.4 (12.0)"
 
 
 def test_the_average_of_lokis_table_1():
@@ -93,8 +95,9 @@ def test_the_average_of_lokis_table_1():
     rows = [
         _row(d, b, v) for b, values in (("in21k", in21k), ("clip", clip)) for d, v in zip(data, values, strict=True)
     ]
-    header, lines = study_table(rows, ["loki"], data, {}, {})
-    assert header == ["method", *data, "average", "trainable", "step (ms)", "saved (MB)"]
+    lines = study_lines(rows, ["loki"], data, {})
+    header, table = study_table(lines, data, {}, {})
+    assert header == ["method", *data, "average", "trainable", "checkpoint (MB)", "step (ms)", "saved (MB)"]
     printed = [
         "98.1 (0.0)",
         "89.4 (4.9)",
@@ -106,9 +109,14 @@ def test_the_average_of_lokis_table_1():
         "85.4 (2.3)",
     ]
     numbers = [
-        [float(part.strip("()")) for text in texts for part in text.split()] for texts in (lines[0][1:9], printed)
+        [float(part.strip("()")) for text in texts for part in text.split()] for texts in (table[0][1:9], printed)
     ]
     assert numbers[0] == pytest.approx(numbers[1], abs=0.101)  # made of rounded numbers, which round once more
+    (numeric,) = method_rows(lines, {"loki": {"step_ms": 2.0, "saved_mb": 1.0}})
+    assert numeric["mean_top1"] == pytest.approx(85.4, abs=0.1) and numeric["backbone_gap"] == pytest.approx(
+        2.3, abs=0.1
+    )
+    assert numeric["seed_std"] is None and numeric["step_ms"] == 2.0 and numeric["top1 dtd"] == pytest.approx(76.0)
 
 
 def test_the_mean_of_group_means_of_karsts_table_1():
@@ -120,7 +128,17 @@ def test_the_mean_of_group_means_of_karsts_table_1():
     )
     rows = [_row(name, "", value) for name, value in values.items()]
     assert round(group_mean(rows, groups), 1) == 78.1
-    assert study_table(rows[:-1], ["loki"], list(values), groups, {})[1][0][-4] == "-"  # unfinished: no average
+    (unfinished,) = study_lines(rows[:-1], ["loki"], list(values), groups)
+    assert unfinished.average is None  # and no line in the picture
+    assert study_table([unfinished], list(values), groups, {})[1][0][-5] == "-"
+
+
+def test_the_picture_shows_each_finished_method(tmp_path):
+    rows = [_row("a", b, 50.0 + 3 * seed, seed, method) for b in ("x", "y") for seed in (0, 1) for method in ("l", "m")]
+    draw_study(tmp_path / "study.png", study_lines(rows, ["l", "m"], ["a"], {}))
+    draw_study(tmp_path / "empty.png", study_lines(rows, ["l", "m"], ["a", "b"], {}))
+    sizes = [Image.open(tmp_path / name).size[0] for name in ("study.png", "empty.png")]
+    assert sizes == [1452, 726]  # a second panel for the backbones
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +165,12 @@ def test_a_study_of_real_pictures_learns_and_keeps_what_is_finished(on_digits, t
     assert [row["method"] for row in rows] == ["linear", "lora"]
     assert int(rows[1]["trainable"]) == 1_290 + 4 * 3 * 4 * 2 * 128
     assert all(float(row["top1"]) > 20 for row in rows)  # chance is 10
-    assert (tmp_path / "study" / "study.md").read_text().count("\n") == 4
+    assert "| lora " in (tmp_path / "study" / "study.md").read_text()
+    assert (tmp_path / "study" / "study.png").read_bytes().startswith(b"\x89PNG")
+    methods = list(csv.DictReader((tmp_path / "study" / "methods.csv").open()))
+    assert [row["method"] for row in methods] == ["linear", "lora"] and float(methods[0]["step_ms"]) > 0
+    checkpoint = tmp_path / "study" / "digits" / "lora" / "seed0" / "last.safetensors"
+    assert float(rows[1]["checkpoint_mb"]) == pytest.approx(checkpoint.stat().st_size / 1e6, abs=1e-3)
     stamp = {p: p.stat().st_mtime_ns for p in (tmp_path / "study").rglob("results.json")}
     shutil.rmtree(tmp_path / "study" / "digits" / "lora")
     code, again, _ = tool("study.py", path, "--no-cost")

@@ -55,7 +55,8 @@ def draw_attention(
     which frames look at which. Gives the files that were written.
     """
     depth = max(len(getattr(model.backbone, "blocks", ())) for model in models.values())
-    title = "class token, rollout" if block is None else f"class token, block {block % max(depth, 1)} of 0 to {depth - 1}"
+    where = "rollout" if block is None else f"block {block % max(depth, 1)} of 0 to {depth - 1}"
+    title = f"class token, {where}"
     pictures = [path for path in paths if path.suffix.lower() in PICTURES]
     written = []
     if pictures:

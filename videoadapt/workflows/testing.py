@@ -86,8 +86,9 @@ def test_config(
         protocols: ``test.views`` by default.
         steps: also score the last protocol with fewer of its views.
     """
+    if protocols:
+        config = config.model_copy(update={"test": config.test.model_copy(update={"views": str(protocols[-1])})})
     protocols = list(protocols) or [builders.test_views(config)]
-    config = config.model_copy(update={"test": config.test.model_copy(update={"views": str(protocols[-1])})})
     ranks = distributed.start(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
