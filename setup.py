@@ -41,6 +41,17 @@ setup(
     extras_require={
         "torchcodec": ["torchcodec>=0.7"],
         "webdataset": ["webdataset>=0.2.90"],
-        "dev": ["webdataset>=0.2.90", "pytest>=9", "hypothesis>=6.100", "h5py>=3.10", "ruff==0.17.5"],
+        "onnx": ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"],
+        "hub": ["huggingface_hub>=0.23"],
+        "dev": [
+            "webdataset>=0.2.90",
+            "onnx>=1.16",
+            "onnxscript>=0.2",
+            "onnxruntime>=1.18",
+            "pytest>=9",
+            "hypothesis>=6.100",
+            "h5py>=3.10",
+            "ruff==0.17.5",
+        ],
     },
 )

@@ -355,7 +355,7 @@ def test_checkpoints_outlive_new_keys_of_the_config(trained, tool, tmp_path):
     assert code == 0, err
     del about["config"]
     save_checkpoint(tmp_path / "strange.safetensors", tensors, about)
-    for program in (["test.py", config, "--checkpoint"], ["merge.py", "--out", tmp_path / "m.pt"]):
+    for program in (["test.py", config, "--checkpoint"], ["export.py", "--format", "timm", "--out", tmp_path / "m.pt"]):
         code, _, err = tool(*program, tmp_path / "strange.safetensors")
         assert code == 2 and "strange.safetensors: carries no config" in err and err.count("\n") == 1
 

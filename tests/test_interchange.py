@@ -205,7 +205,7 @@ def test_what_timm_has_no_place_for_is_not_exported(section, message):
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("timm", "safetensors"), ("timm", "pt"), ("open_clip", "bin")])
-def test_the_merge_program_writes_what_the_libraries_load(form, suffix, small_clip, tool, tmp_path):
+def test_the_export_program_writes_what_the_libraries_load(form, suffix, small_clip, tool, tmp_path):
     section = tiny(pretrained=str(small_clip), num_frames=None, linears=_everywhere("karst"))
     model, images = build_model(section).eval(), torch.randn(2, 3, 32, 32)
     perturb(model)
@@ -213,7 +213,7 @@ def test_the_merge_program_writes_what_the_libraries_load(form, suffix, small_cl
     about = {"config": config, "classes": list("abcde"), "fingerprint": model.fingerprint}
     save_checkpoint(tmp_path / "c.safetensors", trainable_tensors(model), about)
     out = tmp_path / f"merged.{suffix}"
-    code, printed, err = tool("merge.py", tmp_path / "c.safetensors", "--out", out, "--format", form)
+    code, printed, err = tool("export.py", tmp_path / "c.safetensors", "--out", out, "--format", form)
     assert code == 0, err
     assert f"{out}: " in printed
     with torch.no_grad():

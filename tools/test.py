@@ -6,8 +6,6 @@ torchrun, with the same result. Prints a table and writes results.json and predi
 run.out_dir; --report adds report.html, one page to look at.
 """
 
-from pathlib import Path
-
 from videoadapt import builders, cli, workflows
 from videoadapt.config import load_config
 
@@ -16,7 +14,7 @@ _LONG = 60  # classes; past that the table shows the worst
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="what to test; not for model.zero_shot")
+    parser.add_argument("--checkpoint", metavar="FILE", help="or folder, or hf://owner/name; not for model.zero_shot")
     parser.add_argument("--views", help="32x3x3 or several, 8x1x1,8x3x1,8x3x3; short for test.views")
     parser.add_argument("--report", action="store_true", help="write report.html")
     args = parser.parse_args()

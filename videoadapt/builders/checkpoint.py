@@ -10,6 +10,7 @@ from videoadapt.builders.data import class_names
 from videoadapt.builders.model import build_model, model_input
 from videoadapt.config import Config, first_difference, validate
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
+from videoadapt.engine.hub import find_checkpoint
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 
@@ -23,7 +24,7 @@ def load_checkpoint(
     pretrained: str | None = None,
     image_size: int | None = None,
 ) -> Classifier:
-    """A ready model from a checkpoint alone: rebuilt, filled, in evaluation mode.
+    """A ready model from a checkpoint alone, a file, a folder or ``hf://owner/name``: filled, in evaluation mode.
 
     It carries ``config`` (the whole resolved ``Config``) and ``classes`` (names in label order).
 
@@ -31,6 +32,7 @@ def load_checkpoint(
         pretrained: where the backbone's weights are now, if not where the checkpoint's config says.
         image_size: another one than in training; position embeddings are interpolated.
     """
+    path = find_checkpoint(path)
     tensors, about = read_checkpoint(path)
     config = checkpoint_config(about, path)
     if pretrained is not None:

@@ -1,8 +1,15 @@
-"""A merged model as the plain weights of the library its backbone comes from."""
+"""A merged model for others: as a graph, or as the plain weights of the library its backbone comes from."""
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.export import Dim, ExportedProgram
 
 from videoadapt.errors import UserError
 from videoadapt.models.block import SLOTS
@@ -10,6 +17,55 @@ from videoadapt.models.classifier import Classifier
 from videoadapt.models.clip_names import to_clip
 
 _NO_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # in OpenAI's files
+
+
+def write_program(model: Classifier, clips: Tensor, classes: str, path: Path) -> Callable[[Tensor], np.ndarray]:
+    """A program of ``torch.export`` for any number of clips, which needs torch alone; what it computes, read again.
+
+    Args:
+        clips: an example of at least two.
+        classes: for the file's ``classes.json``.
+    """
+    with path.open("wb") as file:  # as a file, whatever its name ends in
+        torch.export.save(_program(model, clips), file, extra_files={"classes.json": classes})
+    with path.open("rb") as file:
+        module = torch.export.load(file).module()
+    return lambda x: module(x).detach().numpy()
+
+
+def write_onnx(model: Classifier, clips: Tensor, classes: str, path: Path) -> Callable[[Tensor], np.ndarray]:
+    """The same as ONNX, input ``clips`` and output ``logits``; the class names stand in the model's metadata."""
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch wants it
+    except ImportError as error:
+        raise UserError(f"ONNX needs {error.name}; pip install 'videoadapt[onnx]'") from None
+    with _quiet():
+        program = torch.onnx.export(
+            _program(model, clips), input_names=["clips"], output_names=["logits"], dynamo=True, verbose=False
+        )
+    program.model.metadata_props["classes"] = classes
+    program.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"clips": x.numpy()})[0]
+
+
+def _program(model: Classifier, clips: Tensor) -> ExportedProgram:
+    with torch.no_grad(), _quiet():
+        return torch.export.export(model, (clips,), dynamic_shapes=({0: Dim.DYNAMIC},), strict=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's remarks to itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def timm_state(model: Classifier) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from videoadapt.workflows.adaptation import adapt
 from videoadapt.workflows.attention import draw_attention
+from videoadapt.workflows.export import export_graph, export_state
 from videoadapt.workflows.methods import METHODS
 from videoadapt.workflows.prediction import (
     Answer,
@@ -28,6 +29,8 @@ __all__ = [
     "classify_files",
     "classify_windows",
     "draw_attention",
+    "export_graph",
+    "export_state",
     "media_files",
     "test_config",
     "train_config",

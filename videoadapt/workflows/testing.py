@@ -22,6 +22,8 @@ from videoadapt.data.views import Views, plan
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
+from videoadapt.engine.fusion import Scores
+from videoadapt.engine.hub import find_checkpoint
 from videoadapt.errors import UserError
 
 _PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord", "torchcodec")
@@ -32,7 +34,7 @@ class Tested:
     """What a test found: the answers of each protocol, and of the steps towards the last one if they were asked for."""
 
     config: Config
-    checkpoint: Path | None
+    checkpoint: str | Path | None
     classes: list[str]
     device: torch.device
     protocols: list[str]
@@ -74,7 +76,7 @@ class Tested:
 
 
 def test_config(
-    config: Config, checkpoint: Path | None, protocols: Sequence[Views] = (), steps: bool = False
+    config: Config, checkpoint: str | Path | None, protocols: Sequence[Views] = (), steps: bool = False
 ) -> Tested | None:
     """Test what a config says, every forward pass once for all protocols, and write into its ``run.out_dir``.
 
@@ -107,12 +109,13 @@ def test_config(
     return tested
 
 
-def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
+def _model(config: Config, checkpoint: str | Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
     """What is tested, and its class names."""
     if (checkpoint is None) == (config.model.zero_shot is None):
         raise UserError("a test takes --checkpoint FILE or, without one, model.zero_shot=<templates>")
     if checkpoint is None:
         return builders.build_zero_shot(config, device), builders.class_names(config.data)
+    checkpoint = find_checkpoint(checkpoint)
     tensors, about = read_checkpoint(checkpoint)
     builders.check_checkpoint(config, about, checkpoint)
     model = builders.build_model(config.model, device)
@@ -139,7 +142,7 @@ def _write(out_dir: Path, tested: Tested) -> None:
         raise UserError(f"{out_dir}: the results cannot be written ({error.strerror}); {top1}") from None
 
 
-def packed(predictions: Predictions, fusion: str) -> bytes:
+def packed(predictions: Predictions | Scores, fusion: str) -> bytes:
     """The content of a predictions.npz."""
     arrays = {"index": predictions.index, "label": predictions.label, "scores": predictions.scores}
     file = io.BytesIO()

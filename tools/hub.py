@@ -1,0 +1,63 @@
+"""Share checkpoints: python tools/hub.py push CHECKPOINT --to PLACE, or pull PLACE --to DIR
+
+PLACE is a folder or hf://owner/name on the Hugging Face Hub. What is pushed is the checkpoint, its config, a model card
+and, with --results, what tools/test.py found. Every program takes hf://owner/name[@revision] for a CHECKPOINT too.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from videoadapt import cli
+from videoadapt.atomic import atomically, writable_folder
+from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.engine.hub import BESIDE, CHECKPOINT, HUB, find_checkpoint, push_folder, write_folder
+from videoadapt.errors import UserError
+
+
+def main() -> None:
+    parser = cli.Parser(__doc__)
+    parser.add_argument("action", choices=["push", "pull"])
+    parser.add_argument("checkpoint", metavar="CHECKPOINT | PLACE")
+    parser.add_argument("--to", required=True, metavar="PLACE", help="a folder, or hf://owner/name for push")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="results.json of tools/test.py, for the card")
+    parser.add_argument("--private", action="store_true", help="if push makes a new repository")
+    args = parser.parse_args()
+    source = find_checkpoint(args.checkpoint)
+    if args.action == "push":
+        _push(source, args.to, _results(args.results), args.private)
+    elif args.to.startswith(HUB):
+        raise UserError(f"--to {args.to}: pull writes into a folder")
+    else:
+        folder = writable_folder(args.to, "--to")
+        beside = {name: source.parent / name for name in BESIDE if (source.parent / name).is_file()}
+        for name, path in {CHECKPOINT: source, **beside}.items():
+            atomically(folder / name, lambda draft, path=path: shutil.copyfile(path, draft))
+        print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+def _push(checkpoint: Path, place: str, results: dict | None, private: bool) -> None:
+    tensors, about = read_checkpoint(checkpoint)
+    trainable = sum(tensor.numel() for tensor in tensors.values())
+    if not place.startswith(HUB):
+        write_folder(Path(place), checkpoint, about, trainable, results, place)
+        print(f"{place}: {', '.join(sorted(path.name for path in Path(place).iterdir()))}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder), checkpoint, about, trainable, results, place)
+        print(push_folder(Path(folder), place.removeprefix(HUB), private))
+
+
+def _results(path: Path | None) -> dict | None:
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {key: found[key] for key in ("views", "num_videos", "top1", "top5", "mean_class_accuracy", "fusion")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--results {path}: not the results of tools/test.py ({type(error).__name__})") from None
+
+
+if __name__ == "__main__":
+    cli.run(main)
