@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import subprocess
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is imported
@@ -114,6 +115,17 @@ def encode(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """What tools/demo.py leaves, from few videos and one epoch: ``data``, and a folder for each of its rows."""
+    root = tmp_path_factory.mktemp("demo") / "runs" / "demo"
+    small = ["--train-per-class", "2", "--val-per-class", "1", "optim.epochs=1", "optim.batch_size=4", "run.threads=1"]
+    command = [sys.executable, TOOLS / "demo.py", "--out", root, *small]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return root
 
 
 @pytest.fixture(scope="session")

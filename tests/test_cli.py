@@ -169,14 +169,11 @@ def test_a_run_with_checkpointing_learns_the_same(config, tool, tmp_path, mode):
     np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-4)
 
 
-def test_the_demo_makes_its_table_and_picture(tool, tmp_path):
-    small = ["--train-per-class", "2", "--val-per-class", "1", "optim.epochs=1", "optim.batch_size=4"]
-    code, _, err = tool("demo.py", "--out", tmp_path, *small)
-    assert code == 0, err
-    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+def test_the_demo_makes_its_table_and_picture(demo):
+    assert (demo / "demo.png").read_bytes().startswith(b"\x89PNG")
     for row, trainable in (("head", 1_288), ("control", 2_312), ("loki", 179_912)):
-        assert json.loads((tmp_path / row / "results.json").read_text())["num_videos"] == 8
-        tensors, _ = read_checkpoint(tmp_path / row / "last.safetensors")
+        assert json.loads((demo / row / "results.json").read_text())["num_videos"] == 8
+        tensors, _ = read_checkpoint(demo / row / "last.safetensors")
         assert sum(tensor.numel() for tensor in tensors.values()) == trainable
 
 

@@ -1,0 +1,121 @@
+"""The page of a test: its numbers, its safety, and what a browser makes of it."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import TOOLS
+
+from videoadapt.report.confusion import confused_pairs, confusion, worst_and_best
+from videoadapt.report.page import render_page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+LABEL = np.array([0, 0, 1, 1, 1, 2])
+SCORES = np.array(
+    [[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.6, 0.3, 0.1], [0.9, 0.05, 0.05], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4]], np.float32
+)
+
+
+def test_confusion_counts_answers_by_true_class():
+    counts = confusion(LABEL, SCORES)
+    assert counts.tolist() == [[1, 1, 0], [2, 1, 0], [0, 0, 1]]
+    assert [tuple(pair) for pair in confused_pairs(counts, 5)] == [(1, 0, 2, 3), (0, 1, 1, 2)]
+
+
+def test_the_worst_are_sure_and_wrong_and_the_best_sure_and_right():
+    worst, best = worst_and_best(LABEL, SCORES, 2)
+    assert [judged.row for judged in worst] == [3, 1] and [judged.row for judged in best] == [0, 4]
+    assert (
+        worst[0].answer == 0 and worst[0].answer_share == pytest.approx(90) and best[0].label_share == pytest.approx(80)
+    )
+
+
+def test_an_unreadable_video_is_a_wrong_answer_without_a_share():
+    scores = np.array([[-np.inf, 0.0], [0.6, 0.4]])
+    worst, _ = worst_and_best(np.array([0, 0]), scores, 1)
+    assert worst[0].row == 0 and worst[0].answer == 1 and worst[0].label_share == 0
+
+
+def test_logits_are_shown_as_shares():
+    worst, best = worst_and_best(np.array([1, 0]), np.log(np.array([[0.9, 0.1], [0.75, 0.25]])) + 7, 1)
+    assert worst[0].answer_share == pytest.approx(90) and best[0].label_share == pytest.approx(75)
+
+
+def test_names_are_text_and_nothing_else():
+    evil = "</script><img src=x onerror=alert(1)>"
+    accuracy = {"top1": 50.0, "top5": 100.0, "mean_class_accuracy": 50.0}
+    results = {
+        **accuracy,
+        "dataset": evil,
+        "views": "8x1x1",
+        "checkpoint": evil,
+        "num_videos": 6,
+        "num_unreadable": 1,
+        "unreadable": [{"index": 0, "reason": evil}],
+        "on_bad": "count_wrong",
+        "fusion": "softmax",
+        "protocols": [{"views": "8x1x1", **accuracy}],
+        "per_class": [{"class": k, "num_videos": 2, "top1": 50.0} for k in range(3)],
+    }
+    page = render_page(results, [evil] * 3, LABEL, SCORES, {"8x1x1 of 8x1x1": accuracy}, {}, {evil: {evil: evil}}, evil)
+    assert "<img src=x" not in page and "<img" in html.unescape(page)
+
+
+@pytest.fixture(scope="module")
+def page(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    data = [f"data.{key}={demo / 'data' / name}" for key, name in (("val", "val.csv"), ("root", ""))]
+    command = [TOOLS / "test.py", TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml", "--report", *data]
+    command += ["--checkpoint", demo / "loki" / "last.safetensors", f"run.out_dir={folder}", "--views", "8x1x1,8x2x3"]
+    shutil.copy(demo / "data" / "classes.txt", folder)
+    import runpy
+    import sys
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(part) for part in command] + [f"data.classes={folder / 'classes.txt'}"])
+        runpy.run_path(str(TOOLS / "test.py"), run_name="__main__")
+    return folder / "report.html"
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_page_tells_the_test(page):
+    text, results = page.read_text(), json.loads((page.parent / "results.json").read_text())
+    assert f"<b>{results['top1']:.2f}</b>top-1 (%)" in text
+    assert [row["views"] for row in results["protocols"]] == ["8x1x1", "8x2x3"]
+    for shown in (
+        "8x1x1",
+        "turn counter-clockwise",
+        "Most confused",
+        "videos/val_0000.mp4",
+        "vit_mini_patch16_clip_64",
+    ):
+        assert shown in text
+    assert text.count("data:image/jpeg;base64,") == 8  # every video is among the worst or the best
+    assert not re.search(r"(src|href)=\"(?!data:)", text.split("</script>")[-1])  # nothing is fetched
+
+
+@pytest.mark.xdist_group("demo")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_browser_shows_it_without_errors_and_without_scrolling_sideways(page, width, tmp_path):
+    # Chromium's own window is never as narrow as a phone: the page stands in a frame of that width.
+    (tmp_path / "frame.html").write_text(
+        f"""<iframe id="it" src="{page.as_uri()}" style="width:{width}px;height:2000px;border:0"></iframe>
+        <script>onload = () => setTimeout(() => {{
+            const inside = document.getElementById("it").contentDocument;
+            const plots = inside.querySelectorAll(".js-plotly-plot .main-svg").length;
+            document.title = inside.documentElement.scrollWidth + " wide, plots " + plots;
+        }}, 1500)</script>"""
+    )
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
+    options += ["--enable-logging=stderr", "--virtual-time-budget=6000", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [CHROMIUM, *options, f"--window-size={width + 100},2100", (tmp_path / "frame.html").as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    found = re.search(r"<title>(\d+) wide, plots (\d+)</title>", result.stdout)
+    assert found, result.stderr
+    assert int(found[1]) <= width and int(found[2]) >= 3
+    assert "CONSOLE" not in result.stderr
