@@ -1,0 +1,135 @@
+"""The documentation: its commands run, its options exist, its links lead somewhere, its four steps are enough."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TOOLS
+
+ROOT = TOOLS.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+_BLOCK = re.compile(r"(<!-- runs on the demo -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def _blocks(page, language=None, marked=False):
+    for mark, kind, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if (mark or not marked) and (language is None or kind == language):
+            yield kind, text
+
+
+def _commands(text):
+    """Command lines, continued ones joined, without comments."""
+    joined = text.replace("\\\n", " ")
+    return [line.split("   #")[0].strip() for line in joined.splitlines() if line.strip().startswith("python tools/")]
+
+
+RUNNABLE = [(page, number) for page in PAGES for number, _ in enumerate(_blocks(page, marked=True))]
+WRITTEN = [(page.name, line) for page in PAGES for _, text in _blocks(page) for line in _commands(text)]
+WRITTEN += [(p.name, p.read_text().split("\n")[0][2:]) for p in ROOT.glob("configs/**/*.yaml")]
+
+
+@pytest.fixture(scope="module")
+def workspace(demo, tmp_path_factory):
+    """A folder with the programs, the configs and what ``make demo`` leaves, from few videos and one epoch."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for name in ("tools", "configs", "docs"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(demo, folder / "runs" / "demo")
+    return folder
+
+
+@pytest.mark.xdist_group("demo")
+@pytest.mark.parametrize(("page", "number"), RUNNABLE, ids=lambda value: getattr(value, "stem", value))
+def test_what_a_page_says_runs(page, number, workspace, tool, monkeypatch):
+    monkeypatch.chdir(workspace)
+    kind, text = list(_blocks(page, marked=True))[number]
+    if kind == "python":
+        exec(compile(text, page.name, "exec"), {"__name__": "page"})
+        return
+    lines = _commands(text)
+    assert lines, "a block that runs begins each line with python tools/"
+    for line in lines:
+        _, program, *arguments = shlex.split(line)
+        if program == "tools/train.py":
+            arguments += ["optim.epochs=1", "optim.batch_size=4", "run.overwrite=true"]
+        code, _, err = tool(Path(program).name, *arguments)
+        assert code == 0, f"{line}\n{err}"
+
+
+def test_enough_of_the_documentation_runs():
+    assert len(RUNNABLE) >= 8
+
+
+@pytest.mark.parametrize(("page", "line"), WRITTEN, ids=lambda value: value[:60])
+def test_what_is_written_exists(page, line):
+    """Every program, option and config that a page or the head of a config names."""
+    words = shlex.split(line.split("      ")[0])
+    words = words[next(number for number, word in enumerate(words) if word.startswith("tools/")) :]
+    source = (ROOT / words[0]).read_text()
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert f'"{word}"' in source, f"{page}: {words[0]} has no {word}"
+        if word.startswith("configs/"):
+            assert (ROOT / word).is_file(), f"{page}: there is no {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_pages_is_python(page):
+    for _, text in _blocks(page, "python"):
+        if not re.match(r"from \S+ import \w+\nSLOTS|\s+\"", text):  # pieces of a file
+            ast.parse(text)
+
+
+def test_a_new_adapter_takes_the_four_steps_and_nothing_else(tmp_path, video_set):
+    """docs/extending.md to the letter, in a copy of the package."""
+    for name in ("videoadapt", "tests", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    page = ROOT / "docs" / "extending.md"
+    (_, file), (_, row), (_, options) = _blocks(page, "python")
+    ((_, config),) = _blocks(page, "yaml")
+    (tmp_path / file.split("\n")[0].removeprefix("# ")).write_text(file)
+    _insert(tmp_path / "videoadapt" / "adapters" / "__init__.py", "SLOTS = {\n", row)
+    _insert(tmp_path / "tests" / "test_adapters.py", "SLOT_OPTIONS = {\n", f"SLOT_OPTIONS = {{\n{options}")
+    laws = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "gated"]
+    result = _run([*laws, "tests/test_adapters.py"], tmp_path)
+    assert result.returncode == 0 and re.search(r"\d\d passed", result.stdout), result.stdout[-3000:]
+    lists = {key: str(video_set / f"{key}.csv") for key in ("train", "val")}
+    data = {**lists, "root": str(video_set), "num_classes": 3, "workers": 0}
+    text = f"{config}data: {data}\noptim: {{epochs: 1, batch_size: 4}}\nrun: {{out_dir: run}}\n"
+    (tmp_path / "new.yaml").write_text(text)
+    result = _run([sys.executable, "tools/train.py", "new.yaml"], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+    result = _run([sys.executable, "tools/train.py", "new.yaml", "model.slots.mlp_side.widht=3"], tmp_path)
+    assert result.returncode == 2 and "model.slots.mlp_side: unknown key 'widht'; did you mean 'width'" in result.stderr
+
+
+def _insert(path, before, text):
+    source = path.read_text()
+    assert source.count(before) == 1
+    path.write_text(source.replace(before, text))
+
+
+def _run(command, folder):
+    import os
+
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
