@@ -49,6 +49,7 @@ setup(
             "onnxscript>=0.2",
             "onnxruntime>=1.18",
             "pytest>=9",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "h5py>=3.10",
             "ruff==0.17.5",

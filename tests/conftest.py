@@ -17,11 +17,21 @@ import torch
 
 from videoadapt.config import ModelConfig
 
-torch.set_num_threads(2)
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+torch.set_num_threads(THREADS)
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))  # for the programs that tests start
 GOLDEN = Path(__file__).parent / "golden"
 TOOLS = Path(__file__).parents[1] / "tools"
 CLIP_B16 = "vit_base_patch16_clip_quickgelu_224"
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What a file makes for its tests is made once: its tests stay in one process, those of the demo in one as well."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture

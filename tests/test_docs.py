@@ -108,7 +108,7 @@ def test_a_new_adapter_takes_the_four_steps_and_nothing_else(tmp_path, video_set
     (tmp_path / file.split("\n")[0].removeprefix("# ")).write_text(file)
     _insert(tmp_path / "videoadapt" / "adapters" / "__init__.py", "SLOTS = {\n", row)
     _insert(tmp_path / "tests" / "test_adapters.py", "SLOT_OPTIONS = {\n", f"SLOT_OPTIONS = {{\n{options}")
-    laws = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "gated"]
+    laws = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "gated"]
     result = _run([*laws, "tests/test_adapters.py"], tmp_path)
     assert result.returncode == 0 and re.search(r"\d\d passed", result.stdout), result.stdout[-3000:]
     lists = {key: str(video_set / f"{key}.csv") for key in ("train", "val")}
