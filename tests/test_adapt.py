@@ -44,8 +44,10 @@ def test_a_folder_becomes_a_model(folder, tmp_path, tool):
     code, _, err = tool("test.py", out / "config.yaml", "--checkpoint", out, f"run.out_dir={tmp_path / 'test'}")
     assert code == 0, err  # the programs go on from there
     assert json.loads((tmp_path / "test" / "results.json").read_text())["num_videos"] == 3
-    with pytest.raises(UserError, match="holds a run; choose another run.out_dir"):
+    (folder / "red").rename(folder / "crimson")
+    with pytest.raises(UserError, match="holds a run; choose another out_dir"):
         videoadapt.adapt(folder, out_dir=out, backbone=MINI, epochs=1)
+    assert (out / "lists" / "classes.txt").read_text() == "blue\ngreen thing\nred\n"  # as the run knows them
 
 
 def test_pictures_make_an_image_model(tmp_path):
@@ -69,7 +71,7 @@ def test_pictures_make_an_image_model(tmp_path):
         ({"folder": "no folder"}, "no folder: is no folder"),
         ({"backbone": "vit_base_patch16_224"}, "pretrained: say where the weights of vit_base_patch16_224 are"),
         ({"backbone": CLIP_B16}, "model.pretrained: cannot download"),
-        ({"overrides": ["optim.epoch=1"]}, "adapt: optim: unknown key 'epoch'"),
+        ({"overrides": "optim.epoch=1"}, "adapt: optim: unknown key 'epoch'"),
     ],
 )
 def test_a_mistake_is_one_line(changes, message, folder, tmp_path):

@@ -106,6 +106,25 @@ def test_the_program_draws_videos_and_pictures_by_several_models(demo, tool, tmp
 
 
 @pytest.mark.xdist_group("demo")
+def test_every_file_gets_its_picture_whatever_it_is_called(demo, tool, tmp_path):
+    run = tmp_path / "lr=1e-3"
+    run.mkdir()
+    (run / "best.safetensors").write_bytes((demo / "head" / "best.safetensors").read_bytes())
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "v$1$.mp4").write_bytes((demo / "data" / "videos" / "val_0000.mp4").read_bytes())
+        for number in range(11):
+            Image.new("RGB", (40, 40), "red").save(folder / f"{number}.png")
+    code, _, err = tool("attention.py", *folders, "--checkpoint", run / "best.safetensors", "--out", tmp_path / "out")
+    assert code == 0, err
+    names = ["attention.png", "attention_2.png", "v$1$.attention.png", "v$1$_2.attention.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    heights = [Image.open(tmp_path / "out" / name).size[1] for name in names[:2]]
+    assert heights[0] > 5 * heights[1]  # twenty lines and two
+
+
+@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,7 +13,7 @@ from videoadapt import builders
 from videoadapt.builders import build_model
 from videoadapt.data.views import Views
 from videoadapt.engine import hub
-from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.engine.checkpoint import read_checkpoint, save_checkpoint
 from videoadapt.engine.fusion import Scores, fuse, read_predictions
 from videoadapt.errors import UserError
 from videoadapt.models.export import write_program
@@ -128,6 +128,22 @@ def test_a_folder_holds_a_model_with_its_card(demo, checkpoint, tool, tmp_path):
     assert videoadapt.load_checkpoint(tmp_path / "copy").classes == videoadapt.load_checkpoint(demo / "loki").classes
 
 
+def test_other_files_are_not_overwritten(demo, checkpoint, tool, tmp_path):
+    (tmp_path / "README.md").write_text("my project")
+    code, _, err = tool("hub.py", "push", checkpoint, "--to", tmp_path)
+    assert code == 2 and f"--to {tmp_path}: its README.md is not of a shared model; name another folder" in err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["my project"]
+    for _ in range(2):  # its own it may
+        assert tool("hub.py", "push", checkpoint, "--to", tmp_path / "mine")[0] == 0
+    assert tool("hub.py", "push", checkpoint, "--to", demo / "loki")[0] == 2
+
+
+def test_a_checkpoint_that_does_not_tell_its_config_is_not_pushed(tool, tmp_path):
+    save_checkpoint(tmp_path / "old.safetensors", {"a": torch.zeros(1)}, {"classes": ["a"], "fingerprint": "x"})
+    code, _, err = tool("hub.py", "push", tmp_path / "old.safetensors", "--to", tmp_path / "x")
+    assert code == 2 and "carries no config" in err and not (tmp_path / "x").exists()
+
+
 class _Hub:
     """What the program asks of the Hub's client."""
 
@@ -210,6 +226,7 @@ def test_what_does_not_belong_together_is_not_fused(other, message):
 
 def test_the_program_writes_fused_predictions(demo, tool, tmp_path):
     files = [demo / row / "predictions.npz" for row in ("loki", "control")]
+    assert tool("fuse.py", *files, "--out", demo / "loki")[0] == 2  # would replace what it reads
     code, printed, err = tool("fuse.py", *files, "--weights", "2,1", "--out", tmp_path)
     assert code == 0 and "| fused" in printed, err
     first, second, fused = (read_predictions(path) for path in (*files, tmp_path / "predictions.npz"))

@@ -1,26 +1,30 @@
 """Prediction: whole files, sliding windows, annotated copies, and the one line for every mistake."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from conftest import encode, numbered_frames, read_number
+from conftest import encode, numbered_frames, read_number, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import videoadapt
+from videoadapt.builders import build_model, file_reading
 from videoadapt.data.decode import open_video
 from videoadapt.data.encode import write_video
 from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
 from videoadapt.data.transforms import TestTransform
+from videoadapt.data.views import Views
 from videoadapt.data.windows import Window, sliding_windows, window_samples
 from videoadapt.errors import UserError
 from videoadapt.report.caption import captioned
-from videoadapt.workflows import classify_files, media_files, write_annotated
+from videoadapt.report.timeline import draw_timeline
+from videoadapt.workflows import classify_files, media_files, own_names, write_annotated
 
 TestTransform.__test__ = False
 pytestmark = pytest.mark.xdist_group("demo")
@@ -151,8 +155,16 @@ def test_pictures_folders_and_globs(demo, checkpoint, tool, tmp_path):
     [
         (["no.mp4"], "no.mp4: no such file, and no folder or glob with videos or pictures"),
         (["VIDEO", "--top", "0"], "--top 0: name at least one class"),
-        (["VIDEO", "--views", "8x2"], "--views 8x2: views are frames x clips x crops"),
+        (["VIDEO", "--views", "8x2"], "views 8x2: views are frames x clips x crops"),
         (["VIDEO", "--window", "-1"], "windows of -1 s every -0.5 s: both must be more than 0"),
+        (["VIDEO", "--window", "0"], "windows of 0 s every 0 s: both must be more than 0"),
+        (["VIDEO", "--window", "inf"], "windows of inf s every inf s: both must be more than 0, and finite"),
+        (["VIDEO", "--step", "1"], "--step: goes with --window"),
+        (["VIDEO", "--views", "8x1x1,8x1x3"], "views 8x1x1,8x1x3: one protocol, please"),
+        (["VIDEO", "--json", "."], "--json .: is a folder"),
+        ([""], "an empty name: no such file"),
+        (["a**b"], "a**b: no such file"),
+        (["a" * 300], "aaa: no such file"),
         (["VIDEO", "--device", "tpu!"], "run.device: no device 'tpu!'"),
     ],
 )
@@ -209,3 +221,55 @@ def test_media_files_of_nothing_are_an_error(tmp_path):
     for text in (tmp_path, Path("no*thing")):
         with pytest.raises(UserError, match="no such file, and no folder or glob"):
             media_files([str(text)])
+
+
+def test_names_for_what_is_made_of_files_are_their_own():
+    paths = [Path(text) for text in ("x/a.mp4", "y/a.mp4", "a_2.mp4", "a.avi", "b.c.mp4")]
+    assert own_names(paths) == ["a", "a_2", "a_2_2", "a_3", "b.c"]
+
+
+def test_a_checkpoint_that_kept_frames_in_memory_does_not_when_it_predicts(checkpoint, demo):
+    config = videoadapt.load_checkpoint(checkpoint).config
+    assert config.data.cache_frames
+    reader, _, _ = file_reading(config, Views(8))
+    list(reader.clips(str(_videos(demo, 0)[0]), lambda count: [np.arange(3)]))
+    assert not reader._kept
+
+
+def test_a_variable_frame_rate_keeps_its_times(checkpoint, tmp_path):
+    times = [*range(0, 1000, 100), 4000, 4100]  # milliseconds
+    with av.open(str(tmp_path / "phone $1$.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for time, image in zip(times, numbered_frames(12), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    source = tmp_path / "phone $1$.mkv"
+    with open_video(source) as video:
+        np.testing.assert_allclose(video.times, np.array(times) / 1000, atol=2e-3)
+        step = 1 / video.fps
+    line = videoadapt.classify_windows(videoadapt.load_checkpoint(checkpoint), source, 4 * step, 8 * step)
+    assert line.windows == [(0, 4), (8, 12)]
+    np.testing.assert_allclose(line.seconds[:, 0], [0, 0.8], atol=2e-3)
+    draw_timeline(tmp_path / "t.png", line.seconds, line.probabilities, [f"_win ${k}$" for k in range(8)], source.name)
+    write_annotated(source, tmp_path / "copy.mp4", [(Window(0, 12), "a\nb")])
+    with open_video(tmp_path / "copy.mp4") as copy:
+        np.testing.assert_allclose(copy.times, np.array(times) / 1000, atol=2e-3)
+        assert [read_number(frame) for frame in copy.frames(range(10, 12))] == [10, 11]
+
+
+def test_a_frame_that_h264_cannot_hold_costs_its_copy_alone(checkpoint, tool, tmp_path):
+    for name, codec in (("tiny.mkv", "ffv1"), ("good.mkv", "ffv1")):
+        side = 1 if name == "tiny.mkv" else 32
+        encode(tmp_path / name, [np.zeros((side, side, 3), np.uint8)] * 3, codec, pix_fmt="bgr0")
+    files = [tmp_path / "tiny.mkv", tmp_path / "good.mkv"]
+    code, _, err = tool("predict.py", checkpoint, *files, "--annotate", "--out", tmp_path)
+    assert code == 2 and "frames of 1x1 are too small for H.264 (its answer stands, the copy was not made)" in err
+    assert (tmp_path / "good.annotated.mp4").is_file() and not list(tmp_path.glob(".*"))
+
+
+def test_a_model_without_a_config_is_an_error():
+    with pytest.raises(UserError, match="knows no config and no class names; load_checkpoint and adapt give one"):
+        videoadapt.classify(build_model(tiny()), "a.mp4")

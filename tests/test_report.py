@@ -11,7 +11,7 @@ import pytest
 from conftest import TOOLS
 
 from videoadapt.report.confusion import confused_pairs, confusion, worst_and_best
-from videoadapt.report.page import render_page
+from videoadapt.report.page import _class_chart, render_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 LABEL = np.array([0, 0, 1, 1, 1, 2])
@@ -32,12 +32,6 @@ def test_the_worst_are_sure_and_wrong_and_the_best_sure_and_right():
     assert (
         worst[0].answer == 0 and worst[0].answer_share == pytest.approx(90) and best[0].label_share == pytest.approx(80)
     )
-
-
-def test_an_unreadable_video_is_a_wrong_answer_without_a_share():
-    scores = np.array([[-np.inf, 0.0], [0.6, 0.4]])
-    worst, _ = worst_and_best(np.array([0, 0]), scores, 1)
-    assert worst[0].row == 0 and worst[0].answer == 1 and worst[0].label_share == 0
 
 
 def test_logits_are_shown_as_shares():
@@ -63,6 +57,11 @@ def test_names_are_text_and_nothing_else():
     }
     page = render_page(results, [evil] * 3, LABEL, SCORES, {"8x1x1 of 8x1x1": accuracy}, {}, {evil: {evil: evil}}, evil)
     assert "<img src=x" not in page and "<img" in html.unescape(page)
+
+
+def test_names_are_no_markup_in_charts():
+    chart = _class_chart([{"class": 0, "num_videos": 2, "top1": 50.0}], ['<a href="https://x.example">b</a>'])
+    assert "\\u003ca href" not in chart.html and "<a href" not in chart.html
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +95,22 @@ def test_the_page_tells_the_test(page):
         assert shown in text
     assert text.count("data:image/jpeg;base64,") == 8  # every video is among the worst or the best
     assert not re.search(r"(src|href)=\"(?!data:)", text.split("</script>")[-1])  # nothing is fetched
+
+
+@pytest.mark.xdist_group("demo")
+def test_an_unreadable_video_is_named_and_no_confusion(demo, tool, tmp_path):
+    shutil.copytree(demo / "data", tmp_path / "data")
+    for number in (2, 5):
+        (tmp_path / "data" / "videos" / f"val_{number:04d}.mp4").write_bytes(b"broken")
+    files = {"val": "val.csv", "root": "", "classes": "classes.txt"}
+    data = [f"data.{key}={tmp_path / 'data' / name}" for key, name in files.items()]
+    config = TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml"
+    settings = [*data, "test.on_bad=count_wrong", f"run.out_dir={tmp_path}"]
+    code, _, err = tool("test.py", config, "--checkpoint", demo / "loki", "--report", "--views", "8x1x1", *settings)
+    assert code == 0, err
+    text = (tmp_path / "report.html").read_text().split("</script>")[-1]
+    assert text.count("val_0002.mp4") == 1 and "<h2>Unreadable</h2>" in text  # in the list, in no card
+    assert text.count("data:image/jpeg;base64,") == 6 and "no picture" not in text
 
 
 @pytest.mark.xdist_group("demo")

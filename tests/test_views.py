@@ -126,5 +126,5 @@ def test_the_program_reports_every_protocol(demo, tool, tmp_path):
 
 @pytest.mark.parametrize("text", ["8x3", "8x3x2", "8x1x1,", "8x1x1;8x3x1", "0x1x1"])
 def test_a_wrong_protocol_is_one_line(text):
-    with pytest.raises(UserError, match=f"--views {text}: views are frames x clips x crops with 1 or 3 crops"):
+    with pytest.raises(UserError, match=f"views {text}: views are frames x clips x crops with 1 or 3 crops"):
         parse_views(text)

@@ -41,9 +41,16 @@ def main() -> None:
 
 def _named(texts: list[str]) -> dict[str, str]:
     """Checkpoints by name: what stands before =, else the run's folder, else the whole path."""
-    pairs = [text.partition("=")[::2] if "=" in text else (Path(text).parent.name or text, text) for text in texts]
+    pairs = [_pair(text) for text in texts]
     names = [name for name, _ in pairs]
     return {path if names.count(name) > 1 else name: path for name, path in pairs}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, path = text.partition("=")
+    if separator and "/" not in name and not Path(text).exists():  # a folder may be called lr=1e-3
+        return name, path
+    return Path(text).parent.name or text, text
 
 
 if __name__ == "__main__":

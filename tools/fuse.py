@@ -6,13 +6,13 @@ together, and writes predictions.npz and results.json into DIR.
 
 import json
 import math
+from pathlib import Path
 
 from videoadapt import cli
 from videoadapt.atomic import atomically, writable_folder
 from videoadapt.engine import metrics
-from videoadapt.engine.fusion import Scores, fuse, read_predictions
+from videoadapt.engine.fusion import Scores, fuse, packed, read_predictions
 from videoadapt.errors import UserError
-from videoadapt.workflows.testing import packed
 
 _KEYS = ("top1", "top5", "mean_class_accuracy")
 
@@ -27,14 +27,16 @@ def main() -> None:
     weights = _weights(args.weights, len(names))
     parts = [read_predictions(name) for name in names]
     fused = fuse(parts, names, weights)
+    out = writable_folder(args.out, "--out")
+    if any((out / "predictions.npz").resolve() == Path(name).resolve() for name in names):
+        raise UserError(f"--out {out}: holds one of the predictions to fuse; name another folder")
     rows = [(n, f"{w:g}", *_accuracies(part)) for n, w, part in zip(names, weights, parts, strict=True)]
     rows.append(("fused", "", *_accuracies(fused)))
     print(cli.table(["predictions", "weight", "top-1", "top-5", "mean class"], rows))
-    out = writable_folder(args.out, "--out")
     found = {**metrics.summary(fused.label, fused.scores), "unit": "percent", "fusion": fused.fusion}
     found["fused"] = [{"predictions": n, "weight": w} for n, w in zip(names, weights, strict=True)]
     text = json.dumps(found, indent=2)
-    atomically(out / "predictions.npz", lambda path: path.write_bytes(packed(fused, fused.fusion)))
+    atomically(out / "predictions.npz", lambda path: path.write_bytes(packed(fused)))
     atomically(out / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from videoadapt import cli
+from videoadapt import builders, cli
 from videoadapt.atomic import atomically, writable_folder
 from videoadapt.engine.checkpoint import read_checkpoint
-from videoadapt.engine.hub import BESIDE, CHECKPOINT, HUB, find_checkpoint, push_folder, write_folder
+from videoadapt.engine.hub import BESIDE, CHECKPOINT, HUB, find_checkpoint, model_card, push_folder, write_folder
 from videoadapt.errors import UserError
 
 
@@ -39,13 +39,15 @@ def main() -> None:
 
 def _push(checkpoint: Path, place: str, results: dict | None, private: bool) -> None:
     tensors, about = read_checkpoint(checkpoint)
+    config = builders.checkpoint_config(about, checkpoint).model_dump()
     trainable = sum(tensor.numel() for tensor in tensors.values())
+    card = model_card(config, trainable, results, place)
     if not place.startswith(HUB):
-        write_folder(Path(place), checkpoint, about, trainable, results, place)
+        write_folder(Path(place), checkpoint, config, card, results)
         print(f"{place}: {', '.join(sorted(path.name for path in Path(place).iterdir()))}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder), checkpoint, about, trainable, results, place)
+        write_folder(Path(folder), checkpoint, config, card, results)
         print(push_folder(Path(folder), place.removeprefix(HUB), private))
 
 
@@ -54,9 +56,12 @@ def _results(path: Path | None) -> dict | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("views", "num_videos", "top1", "top5", "mean_class_accuracy", "fusion")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        missing = [key for key in ("views", "num_videos", "top1", "top5", "fusion") if key not in found]
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"--results {path}: not the results of tools/test.py ({type(error).__name__})") from None
+    if missing:
+        raise UserError(f"--results {path}: not the results of tools/test.py, it has no {missing[0]}")
+    return found
 
 
 if __name__ == "__main__":

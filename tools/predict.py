@@ -39,11 +39,17 @@ def main() -> None:
     args = parser.parse_args()
     if args.top < 1:
         raise UserError(f"--top {args.top}: name at least one class")
+    if args.step is not None and args.window is None:
+        raise UserError("--step: goes with --window")
+    if args.json not in {None, "-"}:
+        writable_folder(str(Path(args.json).parent), "--json")
+        if Path(args.json).is_dir():
+            raise UserError(f"--json {args.json}: is a folder")
     paths = workflows.media_files(args.files)
     device = distributed.start(args.device).device
     model = builders.load_checkpoint(args.checkpoint, device, args.pretrained)
     found = []
-    for item in _by_window(model, paths, args) if args.window else _whole(model, paths, args):
+    for item in _by_window(model, paths, args) if args.window is not None else _whole(model, paths, args):
         found.append(item)
         if args.json != "-":
             _show(item)
@@ -93,20 +99,14 @@ def _by_window(model, paths: list[Path], args: argparse.Namespace) -> Iterator[d
 def _targets(paths: list[Path], args: argparse.Namespace) -> dict[Path, Path]:
     """For each file a name of its own in ``--out``, to which suffixes are added."""
     folder = writable_folder(args.out, "--out")
-    names: dict[Path, Path] = {}
-    for path in paths:
-        taken, name, number = set(names.values()), f"{path.stem}.x", 2
-        while folder / name in taken:
-            name, number = f"{path.stem}_{number}.x", number + 1
-        names[path] = folder / name
-    return names
+    return {path: folder / f"{name}.x" for path, name in zip(paths, workflows.own_names(paths), strict=True)}
 
 
 def _annotated(source: Path, target: Path, captions: list[tuple[Window, str]]) -> dict:
     target = target.with_suffix(".annotated.png" if source.suffix.lower() in PICTURES else ".annotated.mp4")
     try:
         workflows.write_annotated(source, target, captions)
-    except VideoReadError as error:
+    except (UserError, OSError) as error:
         return {"error": f"{error} (its answer stands, the copy was not made)"}
     return {"annotated": str(target)}
 
@@ -138,11 +138,10 @@ def _show(item: dict) -> None:
 
 
 def _write_json(found: list[dict], target: str | None) -> None:
-    text = json.dumps(found, indent=2, ensure_ascii=False)
+    text = json.dumps(found, indent=2)
     if target == "-":
         print(text)
     elif target:
-        writable_folder(str(Path(target).parent), "--json")
         atomically(Path(target), lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 

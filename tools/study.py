@@ -9,6 +9,7 @@ the bytes that a step keeps for its backward pass.
 
 import csv
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from videoadapt import cli
 from videoadapt.atomic import atomically, writable_folder
-from videoadapt.config import Study, cells, load_study
+from videoadapt.config import Config, Study, cells, load_study
 from videoadapt.errors import UserError, nearest
 from videoadapt.report.study import draw_study, method_rows, study_lines, study_table
 from videoadapt.workflows.study import CellRunner, cell_row, check_models, finished, measured_costs
@@ -38,10 +39,15 @@ def main() -> None:
     configs = {cell: cell.config() for cell in cells(_with(study, args.overrides))}
     check_models(configs.values())
     chosen = [cell for cell in configs if cell.method in (args.only or study.methods)]
+    for cell in chosen:  # one that was made with other settings is found before any other runs
+        finished(configs[cell])
+    devices = [device.strip() for device in args.devices.split(",")] if args.devices else [""]
+    if args.devices and not all(devices):
+        raise UserError(f"--devices {args.devices}: names with commas between them, e.g. cuda:0,cuda:1")
     with tqdm(total=len(chosen), unit="cell") as bar:
-        runner = CellRunner(Path(__file__).parent, args.devices.split(","))
+        runner = CellRunner(Path(__file__).parent, devices)
         runner.run(chosen, configs, lambda cell: (bar.set_postfix_str(cell.name), bar.update()))
-    rows = [cell_row(cell, config) for cell, config in configs.items() if cell in chosen or finished(config)]
+    rows = [cell_row(cell, config) for cell, config in configs.items() if cell in chosen or _still_good(config)]
     _report(study, rows, {})  # before costs are measured, which takes a while
     print(_report(study, rows, {} if args.no_cost else measured_costs(chosen, configs, study.cost_batch)))
 
@@ -49,6 +55,15 @@ def main() -> None:
 def _with(study: Study, overrides: Sequence[str]) -> Study:
     """Overrides of the command line come last."""
     return study.model_copy(update={"methods": {name: [*own, *overrides] for name, own in study.methods.items()}})
+
+
+def _still_good(config: Config) -> bool:
+    """Whether a cell that was not asked for has results of the study as it is now."""
+    try:
+        return finished(config)
+    except UserError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return False
 
 
 def _report(study: Study, rows: Sequence[dict], costs: Mapping[str, dict]) -> str:

@@ -6,7 +6,7 @@ torchrun, with the same result. Prints a table and writes results.json and predi
 run.out_dir; --report adds report.html, one page to look at.
 """
 
-from videoadapt import builders, cli, workflows
+from videoadapt import cli, workflows
 from videoadapt.config import load_config
 
 _LONG = 60  # classes; past that the table shows the worst
@@ -18,9 +18,8 @@ def main() -> None:
     parser.add_argument("--views", help="32x3x3 or several, 8x1x1,8x3x1,8x3x3; short for test.views")
     parser.add_argument("--report", action="store_true", help="write report.html")
     args = parser.parse_args()
-    views = builders.parse_views(args.views) if args.views else []
     config = load_config(args.config, args.overrides)
-    tested = workflows.test_config(config, args.checkpoint, views, steps=args.report)
+    tested = workflows.test_config(config, args.checkpoint, args.views or (), steps=args.report)
     if tested is None:  # another rank tells
         return
     _show(tested)

@@ -28,7 +28,8 @@ def atomically(path: Path, write: Callable[[Path], Any]) -> None:
         with suppress(OSError):  # some network file systems sync no folders
             sync(path.parent)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

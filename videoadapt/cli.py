@@ -24,6 +24,9 @@ def run(main: Callable[[], None]) -> None:
     2 is a ``UserError``, 75 an orderly end on a signal, 130 an interrupt without one, 3 the end of another rank. Of
     several ranks, those but the first begin their lines with their number.
     """
+    for stream in (sys.stdout, sys.stderr):  # file names need not be UTF-8
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     rank = int(os.environ.get("RANK", 0))
     prefix = f"rank {rank}: " if rank else ""
     logging.basicConfig(format=f"{prefix}%(message)s", level=logging.WARNING)
@@ -40,6 +43,10 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _end_workers()
         sys.exit(ABORTED)
+    except OSError as error:  # a full disk, a name that is a folder or too long
+        if error.filename is None:
+            raise
+        _end(MISTAKE, f"{prefix}error: {error.filename}: {error.strerror}")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; outside of the loops, which tell more
             raise

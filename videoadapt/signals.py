@@ -42,13 +42,14 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
 
 class StopSignals:
-    """While it lasts, SIGTERM, SIGINT and SIGUSR1 only leave their name in ``received``.
+    """While it lasts, SIGTERM, SIGINT and SIGUSR1 only leave their name in ``received``; ``advice`` says how to go on.
 
     A second SIGINT is a KeyboardInterrupt, except under torchrun, which passes on the terminal's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, advice: str = "run.resume=auto goes on") -> None:
         self.received: str | None = None
+        self._advice = advice
         self._at_once = False
         self._before: dict = {}
 
@@ -82,7 +83,7 @@ class StopSignals:
 
     def _raise_if_received(self) -> None:
         if self.received:
-            raise Interrupted(f"stopped by {self.received}; run.resume=auto goes on")
+            raise Interrupted(f"stopped by {self.received}; {self._advice}")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The only place where configuration becomes objects."""
 
-from videoadapt.builders.checkpoint import check_checkpoint, fill_model, load_checkpoint
+from videoadapt.builders.checkpoint import check_checkpoint, checkpoint_config, fill_model, load_checkpoint
 from videoadapt.builders.data import (
     build_file_loader,
     build_test_loader,
@@ -26,6 +26,7 @@ __all__ = [
     "build_train_loader",
     "build_zero_shot",
     "check_checkpoint",
+    "checkpoint_config",
     "class_names",
     "file_reading",
     "fill_model",

@@ -58,7 +58,7 @@ def checkpoint_config(about: Mapping[str, Any], source: str | Path) -> Config:
     if missing := {"config", "classes", "fingerprint"} - about.keys():
         raise UserError(f"{source}: carries no {min(missing)}; it was not written by tools/train.py")
     config, classes = validate(Config, about["config"], str(source)), about["classes"]
-    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    named = isinstance(classes, list) and all(isinstance(name, str) and name.isprintable() for name in classes)
     if not named or len(classes) != config.data.num_classes or not isinstance(about["fingerprint"], str):
         raise UserError(f"{source}: its class names or fingerprint are damaged")
     return config

@@ -30,7 +30,7 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     data = config.data
     records = _records(data, "train", check_files=ranks.local_rank == 0)
     indices = _indices(data, config.model.num_frames or 1, clips=1)
-    reader = _reader(data, _store(data.root), data.short_side, _cache(data))
+    reader = _reader(data, _store(data.root), data.short_side, _cache(data), data.cache_frames)
     videos = TrainVideos(records, reader, indices, _train_transform(config), config.run.seed)
     batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
     if len(batches) < config.optim.accumulate:
@@ -43,8 +43,9 @@ def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> 
     """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
     data = config.data
     records = _records(data, split, check_files=config.test.on_bad == "error" and ranks.local_rank == 0)
-    copies = _cache(data) if split == "val" else None
-    videos = TestVideos(records, *_test_reading(config, views, _store(data.root), copies))
+    often = split == "val"  # in every evaluation of a training; a test reads each video once, and the originals
+    copies, in_memory = (_cache(data), data.cache_frames) if often else (None, False)
+    videos = TestVideos(records, *_test_reading(config, views, _store(data.root), copies, in_memory))
     return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size, data.stall_limit)
 
 
@@ -57,7 +58,7 @@ def build_file_loader(config: Config, paths: Sequence[str], views: Views) -> Dat
 
 def file_reading(config: Config, views: Views) -> tuple[VideoReader, Callable, TestTransform]:
     """How a test would read a file: the reader, which frames of so many, and what to cut of them."""
-    return _test_reading(config, plan([views]), open_store("."), None)
+    return _test_reading(config, plan([views]), open_store("."), copies=None, in_memory=False)
 
 
 def test_records(config: Config) -> Records:
@@ -72,7 +73,7 @@ def middle_frame(data: DataConfig, path: str) -> np.ndarray:
 
 
 def _test_reading(
-    config: Config, views: Plan, store: Store, copies: VideoCache | None
+    config: Config, views: Plan, store: Store, copies: VideoCache | None, in_memory: bool
 ) -> tuple[VideoReader, Callable, TestTransform]:
     """How a test reads a video, which frames it takes, and what it cuts of them."""
     data, size = config.data, model_input(config.model)["image_size"]
@@ -81,7 +82,7 @@ def _test_reading(
         raise UserError(f"data.resize: {resize} is below the model's image size {size}")
     if squash and views.crops > 1:
         raise UserError(f"test.views: {views.crops} crops are asked for; data.fit: squash leaves one")
-    reader = _reader(data, store, None if squash else resize, copies)
+    reader = _reader(data, store, None if squash else resize, copies, in_memory)
     draws = [_indices(data, frames, clips) for frames, clips in views.draws]
     return reader, partial(_drawn, draws), TestTransform(size, resize, views.crops, squash)
 
@@ -100,7 +101,7 @@ def parse_views(text: str) -> list[Views]:
     try:
         return [Views.parse(check_views(part)) for part in dict.fromkeys(text.replace(" ", "").split(","))]
     except ValueError as error:
-        raise UserError(f"--views {text}: {error}") from None
+        raise UserError(f"views {text}: {error}") from None
 
 
 def class_names(data: DataConfig) -> list[str]:
@@ -144,9 +145,11 @@ def _train_transform(config: Config) -> TrainTransform:
     )
 
 
-def _reader(data: DataConfig, store: Store, short_side: int | None, copies: VideoCache | None) -> VideoReader:
+def _reader(
+    data: DataConfig, store: Store, short_side: int | None, copies: VideoCache | None, in_memory: bool
+) -> VideoReader:
     require_backend(data.decoder)
-    return VideoReader(store, data.decoder, short_side, data.time_limit, data.cache_frames, copies)
+    return VideoReader(store, data.decoder, short_side, data.time_limit, in_memory, copies)
 
 
 def _cache(data: DataConfig) -> VideoCache | None:

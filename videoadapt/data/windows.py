@@ -1,4 +1,4 @@
-"""Long videos in sliding windows, each a sample of its own; frames that windows share are decoded once."""
+"""Long videos in sliding windows, each a sample of its own; what neighbours share is decoded once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -45,4 +45,5 @@ def window_samples(
         frames, crops = transform.cut(torch.cat(list(read_pieces(video, distinct, reader.short_side))))
         places = iter(places)
         for (number, _), each in zip(together, clips, strict=True):
-            yield TestSample(number, 0, frames, tuple(islice(places, len(each))), crops, decoder=video.backend)
+            own, rows = distinct_frames([clip.numpy() for clip in islice(places, len(each))])
+            yield TestSample(number, 0, frames[own], rows, crops, decoder=video.backend)

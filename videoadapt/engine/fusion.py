@@ -1,5 +1,6 @@
 """Several tests of the same videos as one answer."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,13 @@ class Scores(NamedTuple):
     label: np.ndarray  # (n,)
     scores: np.ndarray  # (n k)
     fusion: str  # what was averaged over views: softmax or logits
+
+
+def packed(scores: Scores) -> bytes:
+    """The content of a predictions.npz."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **scores._asdict())
+    return file.getvalue()
 
 
 def read_predictions(path: str | Path) -> Scores:

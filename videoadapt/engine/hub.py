@@ -16,6 +16,7 @@ HUB = "hf://"
 CHECKPOINT = "model.safetensors"
 BESIDE = ("config.yaml", "results.json", "README.md")  # what may lie beside it
 _IN_FOLDERS = (CHECKPOINT, "best.safetensors", "last.safetensors")  # of a shared model, of a run
+_MARK = "library_name: videoadapt"
 _CARD = """---
 {{ card_data }}
 ---
@@ -57,29 +58,66 @@ def find_checkpoint(place: str | Path) -> Path:
     raise UserError(f"{place}: holds no checkpoint; looked for {', '.join(_IN_FOLDERS)}")
 
 
-def write_folder(
-    folder: Path,
-    checkpoint: Path,
-    about: Mapping[str, Any],
-    trainable: int,
-    results: Mapping[str, Any] | None,
-    source: str,
-) -> None:
-    """model.safetensors, config.yaml, README.md (the model card) and results.json if there are results.
+def model_card(config: Mapping[str, Any], trainable: int, results: Mapping[str, Any] | None, source: str) -> ModelCard:
+    """What a shared model says of itself.
 
     Args:
-        about: what the checkpoint tells of itself: ``config`` and ``classes``.
+        trainable: trained parameters.
         results: what tools/test.py wrote.
-        source: what ``load_checkpoint`` will be given, for the card.
+        source: what ``load_checkpoint`` will be given.
     """
-    writable_folder(str(folder), "--to", checkpoint.stat().st_size)
-    atomically(folder / CHECKPOINT, lambda path: shutil.copyfile(checkpoint, path))
-    files = {"config.yaml": yaml.safe_dump(about["config"], sort_keys=False), "README.md": ""}
-    files["README.md"] = str(_card(about, trainable, results, source))
+    model, data = config["model"], config["data"]
+    video = model["num_frames"] is not None
+    task = "video-classification" if video else "image-classification"
+    name = data["dataset"]
+    found = [
+        EvalResult(task, name, name, "accuracy", results[key], metric_name=f"{metric}, {results['views']}")
+        for key, metric in (("top1", "top-1"), ("top5", "top-5"))
+        if results
+    ]
+    card_data = ModelCardData(
+        library_name="videoadapt",
+        pipeline_tag=task,
+        tags=["videoadapt", model["backbone"], name],
+        model_name=f"{name} {model['backbone']}",
+        eval_results=found or None,
+    )
+    return ModelCard.from_template(
+        card_data,
+        template_str=_CARD,
+        title=f"{model['backbone']} on {name}",
+        backbone=model["backbone"],
+        pretrained=model["pretrained"],
+        dataset=name,
+        num_classes=data["num_classes"],
+        trainable=f"{trainable:,}",
+        source=source,
+        example="video.mp4" if video else "picture.jpg",
+        results=results,
+    )
+
+
+def write_folder(
+    folder: Path, checkpoint: Path, config: Mapping[str, Any], card: ModelCard, results: Mapping[str, Any] | None
+) -> None:
+    """model.safetensors, config.yaml, README.md (the card) and results.json if there are results.
+
+    UserError for a folder that holds other files of these names; an earlier push is replaced.
+    """
+    taken = [name for name in (CHECKPOINT, *BESIDE) if (folder / name).exists()]
+    if taken and _MARK not in _text(folder / "README.md"):
+        raise UserError(f"--to {folder}: its {taken[0]} is not of a shared model; name another folder")
+    files = {"README.md": str(card), "config.yaml": yaml.safe_dump(config, sort_keys=False)}
     if results:
         files["results.json"] = json.dumps(results, indent=2) + "\n"
+    writable_folder(str(folder), "--to", checkpoint.stat().st_size)
+    atomically(folder / CHECKPOINT, lambda path: shutil.copyfile(checkpoint, path))
     for name, text in files.items():
         atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def push_folder(folder: Path, repository: str, private: bool) -> str:
@@ -103,38 +141,6 @@ def _pulled(text: str) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # as above
         raise UserError(f"{text}: cannot be fetched ({_first_line(error)}); a local folder works too") from None
-
-
-def _card(about: Mapping[str, Any], trainable: int, results: Mapping[str, Any] | None, source: str) -> ModelCard:
-    model, data = about["config"]["model"], about["config"]["data"]
-    video = model["num_frames"] is not None
-    task = "video-classification" if video else "image-classification"
-    name = data["dataset"]
-    found = [
-        EvalResult(task, name, name, "accuracy", results[key], metric_name=f"{metric}, {results['views']}")
-        for key, metric in (("top1", "top-1"), ("top5", "top-5"))
-        if results
-    ]
-    card_data = ModelCardData(
-        library_name="videoadapt",
-        pipeline_tag=task,
-        tags=["videoadapt", model["backbone"], name],
-        model_name=f"{name} {model['backbone']}",
-        eval_results=found or None,
-    )
-    return ModelCard.from_template(
-        card_data,
-        template_str=_CARD,
-        title=f"{model['backbone']} on {name}",
-        backbone=model["backbone"],
-        pretrained=model["pretrained"],
-        dataset=name,
-        num_classes=len(about["classes"]),
-        trainable=f"{trainable:,}",
-        source=source,
-        example="video.mp4" if video else "picture.jpg",
-        results=results,
-    )
 
 
 def _first_line(error: Exception) -> str:

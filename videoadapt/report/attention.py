@@ -6,22 +6,24 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from videoadapt.report.text import plain
+
 Cells = Sequence[tuple[np.ndarray, np.ndarray | None]]  # picture (h w 3) uint8, and a map over it (rows columns)
 
 
-def draw_maps(path: Path, lines: Mapping[str, Cells], columns: Sequence[str], title: str) -> None:
+def draw_maps(path: Path, lines: Sequence[tuple[str, Cells]], columns: Sequence[str], title: str) -> None:
     """A grid of pictures, maps over them as heat, each map from its least to its greatest value.
 
     Args:
         path: of the PNG to write.
-        lines: name of a line to its cells.
+        lines: name and cells of each line.
         columns: a heading for each cell of a line.
     """
     figure = Figure(figsize=(1.6 * len(columns) + 1.2, 1.6 * len(lines) + 0.7), layout="constrained")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(plain(title), fontsize=10)
     grid = figure.subplots(len(lines), len(columns), squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
-    for axes_line, (name, cells) in zip(grid, lines.items(), strict=True):
-        axes_line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for axes_line, (name, cells) in zip(grid, lines, strict=True):
+        axes_line[0].set_ylabel(plain(name), rotation=0, ha="right", va="center", fontsize=9)
         for axes, (picture, heat) in zip(axes_line, cells, strict=False):
             height, width = picture.shape[:2]
             axes.imshow(picture)
@@ -31,19 +33,19 @@ def draw_maps(path: Path, lines: Mapping[str, Cells], columns: Sequence[str], ti
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
     for axes, heading in zip(grid[0], columns, strict=True):
-        axes.set_title(heading, fontsize=9)
+        axes.set_title(plain(heading), fontsize=9)
     figure.savefig(path, dpi=110, format="png")
 
 
 def draw_time(path: Path, maps: Mapping[str, np.ndarray], title: str) -> None:
     """Which frames look at which, a square for each model (t t): rows look at columns, in percent."""
     figure = Figure(figsize=(3.4 * len(maps) + 0.6, 3.9), layout="constrained")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(plain(title), fontsize=10)
     everything = 100 * np.concatenate([weights.ravel() for weights in maps.values()])
     for axes, (name, weights) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
         shown = axes.imshow(100 * weights, cmap="viridis", vmin=everything.min(), vmax=everything.max())
         ticks = range(0, len(weights), max(len(weights) // 8, 1))
         axes.set(xlabel="frame looked at", ylabel="frame", xticks=ticks, yticks=ticks)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(plain(name), fontsize=9)
         figure.colorbar(shown, ax=axes, shrink=0.75, label="%")
     figure.savefig(path, dpi=110, format="png")

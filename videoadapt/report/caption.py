@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 def captioned(frame: np.ndarray, text: str) -> np.ndarray:
     """A copy of a frame (h w 3) uint8 with a dark band at the bottom and one line of text in it."""
-    height, width = frame.shape[:2]
+    text, (height, width) = " ".join(text.split()), frame.shape[:2]
     size = max(height // 16, 9)
     while (font := _font(size)).getlength(text) > width * 0.96 and size > 6:
         size -= 1

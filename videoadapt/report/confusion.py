@@ -24,15 +24,10 @@ class Judged(NamedTuple):
     answer_share: float
 
 
-def answers(label: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The class with the highest score for each row; another than the label where that one's score is -inf."""
-    return np.argmax(np.nan_to_num(scores, nan=-np.inf), axis=1)
-
-
 def confusion(label: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Counts (k k): rows are true classes, columns answers."""
+    """Counts (k k): rows are true classes, columns answers. Here and below, scores are finite."""
     counts = np.zeros((scores.shape[1],) * 2, dtype=np.int64)
-    np.add.at(counts, (label, answers(label, scores)), 1)
+    np.add.at(counts, (label, scores.argmax(1)), 1)
     return counts
 
 
@@ -49,7 +44,7 @@ def confused_pairs(counts: np.ndarray, most: int) -> list[Pair]:
 def worst_and_best(label: np.ndarray, scores: np.ndarray, most: int) -> tuple[list[Judged], list[Judged]]:
     """The wrong answers that were surest against the true class, and the right ones that were surest."""
     shares = _shares(scores)
-    rows, answer = np.arange(len(label)), answers(label, scores)
+    rows, answer = np.arange(len(label)), scores.argmax(1)
     margin = shares[rows, answer] - shares[rows, label]
     wrong = sorted(rows[answer != label], key=lambda row: -margin[row])[:most]
     right = sorted(rows[answer == label], key=lambda row: -shares[row, label[row]])[:most]
@@ -63,9 +58,7 @@ def worst_and_best(label: np.ndarray, scores: np.ndarray, most: int) -> tuple[li
 
 def _shares(scores: np.ndarray) -> np.ndarray:
     """Probabilities as they are; of logits the softmax."""
-    finite = np.where(np.isfinite(scores), scores, np.where(np.isneginf(scores), -np.inf, 0.0)).astype(np.float64)
-    sums = np.where(np.isfinite(finite), finite, 0).sum(1)
-    if (np.nan_to_num(finite, neginf=0) >= 0).all() and np.allclose(sums[sums > 0], 1, atol=1e-3):
-        return np.nan_to_num(finite, neginf=0)
-    exp = np.exp(finite - finite.max(1, keepdims=True))
+    if (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3):
+        return scores
+    exp = np.exp(scores - scores.max(1, keepdims=True))
     return exp / exp.sum(1, keepdims=True)

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,7 +122,7 @@ def _class_chart(per_class: Sequence[Mapping[str, Any]], classes: Sequence[str])
             y=list(range(len(rows))),
             orientation="h",
             marker_color=_BLUE,
-            customdata=[(name, row["num_videos"]) for name, row in zip(names, rows, strict=True)],
+            customdata=[(escape(name), row["num_videos"]) for name, row in zip(names, rows, strict=True)],
             hovertemplate="%{customdata[0]}: %{x:.1f} % of %{customdata[1]} videos<extra></extra>",
         )
     )
@@ -169,4 +170,5 @@ def _chart(figure: go.Figure, height: int, zoom: bool = False) -> Chart:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+    """Plotly takes tags in labels for tags."""
+    return escape(name if len(name) <= _NAME else f"{name[: _NAME - 1]}…")

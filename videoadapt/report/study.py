@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from videoadapt.report.text import plain
+
 Row = Mapping[str, Any]  # data, backbone, variant, method, seed, trainable, checkpoint_mb, top1 in percent
 Groups = Mapping[str, Sequence[str]]  # of data sets
 
@@ -149,7 +151,7 @@ def _draw_scatter(axes, lines: Sequence[Line]) -> None:
     for line, colour in zip(lines, colours, strict=True):
         std, size = line.average.std or 0, max(line.sizes[1], 1)
         axes.errorbar(size, line.average.mean, yerr=std, fmt="o", color=colour, capsize=3, ms=7)
-        axes.annotate(line.name, (size, line.average.mean), (6, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(plain(line.name), (size, line.average.mean), (6, 5), textcoords="offset points", fontsize=8)
     axes.margins(x=0.15, y=0.12)
     axes.set(xscale="log", xlabel="trainable parameters", ylabel="top-1 (%)")
 
@@ -162,8 +164,8 @@ def _draw_backbones(axes, lines: Sequence[Line], backbones: Sequence[str]) -> No
         means = {name: mean(row["top1"] for row in each) for name, each in _by(line.rows, "backbone").items()}
         axes.plot([min(means.values()), max(means.values())], [place, place], color="0.8", lw=4, zorder=1)
         for name, value in means.items():
-            axes.scatter(value, place, color=colours[name], zorder=2, label=name if place == 0 else None)
-    axes.set(xlabel="top-1 (%)", yticks=range(len(lines)), yticklabels=[line.name for line in lines])
+            axes.scatter(value, place, color=colours[name], zorder=2, label=plain(name) if place == 0 else None)
+    axes.set(xlabel="top-1 (%)", yticks=range(len(lines)), yticklabels=[plain(line.name) for line in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.1), ncols=len(backbones))
 

@@ -12,6 +12,7 @@ from videoadapt.workflows.prediction import (
     classify_files,
     classify_windows,
     media_files,
+    own_names,
     write_annotated,
 )
 from videoadapt.workflows.reporting import write_report
@@ -32,6 +33,7 @@ __all__ = [
     "export_graph",
     "export_state",
     "media_files",
+    "own_names",
     "test_config",
     "train_config",
     "write_annotated",

@@ -1,6 +1,6 @@
 """From a folder of videos to a model of them, without a config file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from videoadapt.config import make_config
 from videoadapt.data.annotations import CONVERTERS, Annotations, divide
 from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.data.lists import write_list, write_text
+from videoadapt.engine import distributed
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, load_backbone
 from videoadapt.models.classifier import Classifier
@@ -31,7 +32,7 @@ def adapt(
     epochs: int = 30,
     overrides: Sequence[str] = (),
 ) -> Classifier:
-    """Train on a folder with one subfolder of videos or pictures for each class; the best model, ready.
+    """Train on a folder with one subfolder of videos or pictures for each class; the best model, where it was trained.
 
     Where there are no ``train`` and ``val`` folders above the classes, a fifth of each class is held out. ``out_dir``
     keeps lists, config.yaml (with which tools/test.py and tools/train.py go on) and the checkpoints.
@@ -47,9 +48,11 @@ def adapt(
     root, out = Path(folder), writable_folder(str(out_dir), "out_dir")
     if not root.is_dir():
         raise UserError(f"{root}: is no folder")
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     found = divide(CONVERTERS["folder"](root, root), val_share=0.2, seed=0)
     video = not all(Path(record.path).suffix.lower() in PICTURES for part in found.splits.values() for record in part)
-    data = {**_write_lists(found, out / "lists"), "root": str(root), "num_classes": len(found.classes)}
+    lists = _lists(found, out / "lists")
+    data = {**{key: str(path) for key, path in lists.items()}, "root": str(root), "num_classes": len(found.classes)}
     pretrained = pretrained or {MINI: "embedded", CLIP_B16: "openai"}.get(backbone)
     if pretrained is None:
         raise UserError(f"pretrained: say where the weights of {backbone} are: a tag, open_clip:<tag> or a file")
@@ -72,18 +75,23 @@ def adapt(
         },
         "run": {"out_dir": str(out), "eval_every": max(epochs // 10, 1)},
     }
-    train_config(make_config(config, overrides, "adapt"))
-    return builders.load_checkpoint(out / "best.safetensors")
+    checked = make_config(config, overrides, "adapt")
+    if (out / "metrics.jsonl").exists() and not (checked.run.resume or checked.run.overwrite):
+        raise UserError(f"{out}: holds a run; choose another out_dir, or run.resume=auto or run.overwrite=true")
+    _write_lists(found, lists)
+    train_config(checked)
+    return builders.load_checkpoint(out / "best.safetensors", distributed.start(checked.run.device).device)
 
 
-def _write_lists(found: Annotations, folder: Path) -> dict[str, str]:
-    """The lists and class names as files; the keys of a data section that name them."""
-    writable_folder(str(folder), "out_dir")
+def _lists(found: Annotations, folder: Path) -> dict[str, Path]:
+    """The keys of a data section that name files, and where these will be."""
     if missing := [split for split in ("train", "val") if not found.splits.get(split)]:
         raise UserError(f"no videos for {missing[0]}; name the folders train and val, or have the classes at the top")
-    keys = {split: folder / f"{split}.csv" for split in found.splits}
-    for split, path in keys.items():
-        write_list(path, found.splits[split])
-    keys["classes"] = folder / "classes.txt"
-    write_text(keys["classes"], "".join(f"{name}\n" for name in found.classes))
-    return {key: str(path) for key, path in keys.items()}
+    return {**{split: folder / f"{split}.csv" for split in found.splits}, "classes": folder / "classes.txt"}
+
+
+def _write_lists(found: Annotations, paths: Mapping[str, Path]) -> None:
+    writable_folder(str(paths["classes"].parent), "out_dir")
+    for split, records in found.splits.items():
+        write_list(paths[split], records)
+    write_text(paths["classes"], "".join(f"{name}\n" for name in found.classes))

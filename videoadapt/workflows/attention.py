@@ -1,12 +1,14 @@
 """Attention maps of files by several models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from videoadapt import builders
+from videoadapt.atomic import atomically
 from videoadapt.data.decode import VideoReadError
 from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.data.views import Views
@@ -14,8 +16,10 @@ from videoadapt.errors import UserError
 from videoadapt.models.attention import attend, class_token_maps, rollout_maps
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.attention import draw_maps, draw_time
+from videoadapt.workflows.prediction import own_names
 
 _FRAMES = 8  # of a video, for an image model
+_SHEET = 20  # picture files that share one
 
 
 class Looked(NamedTuple):
@@ -47,40 +51,47 @@ def look(model: Classifier, path: Path, block: int | None = -1) -> Looked:
 
 
 def draw_attention(
-    models: Mapping[str, Classifier], paths: list[Path], out: Path, block: int | None = -1
+    models: Mapping[str, Classifier], paths: Sequence[str | Path], out: str | Path, block: int | None = -1
 ) -> list[Path]:
     """attention.png with a line for each picture file, and for each video <name>.attention.png with its frames.
 
     Models stand side by side, or below one another for a video; those with a time branch also get <name>.time.png,
-    which frames look at which. Gives the files that were written.
+    which frames look at which. Many pictures make several sheets, attention_2.png and so on. Gives the files that were
+    written.
     """
+    paths, out = [Path(path) for path in paths], Path(out)
     depth = max(len(getattr(model.backbone, "blocks", ())) for model in models.values())
     where = "rollout" if block is None else f"block {block % max(depth, 1)} of 0 to {depth - 1}"
     title = f"class token, {where}"
     pictures = [path for path in paths if path.suffix.lower() in PICTURES]
     written = []
-    if pictures:
-        lines = {}
-        for path in pictures:
-            found = [look(model, path, block) for model in models.values()]
-            lines[path.name] = [(found[0].pictures[0], None), *((each.pictures[0], each.maps[0]) for each in found)]
-        draw_maps(out / "attention.png", lines, ["input", *models], title)
-        written.append(out / "attention.png")
-    for path in (path for path in paths if path not in pictures):
-        written += _draw_video(models, path, out, block, title)
+    for start in range(0, len(pictures), _SHEET):
+        target = out / ("attention.png" if start == 0 else f"attention_{start // _SHEET + 1}.png")
+        found = [[look(model, path, block) for model in models.values()] for path in pictures[start : start + _SHEET]]
+        lines = [
+            (path.name, [(each[0].pictures[0], None), *((looked.pictures[0], looked.maps[0]) for looked in each)])
+            for path, each in zip(pictures[start:], found, strict=False)
+        ]
+        atomically(target, partial(draw_maps, lines=lines, columns=["input", *models], title=title))
+        written.append(target)
+    videos = [path for path in paths if path not in pictures]
+    for path, name in zip(videos, own_names(videos), strict=True):
+        written += _draw_video(models, path, out / name, block, f"{path.name}: {title}")
     return written
 
 
-def _draw_video(models: Mapping[str, Classifier], path: Path, out: Path, block: int | None, title: str) -> list[Path]:
+def _draw_video(
+    models: Mapping[str, Classifier], path: Path, target: Path, block: int | None, title: str
+) -> list[Path]:
     found = {name: look(model, path, block) for name, model in models.items()}
     longest = max(found.values(), key=lambda each: len(each.pictures))
-    lines = {"input": [(picture, None) for picture in longest.pictures]}
-    lines |= {name: list(zip(each.pictures, each.maps, strict=True)) for name, each in found.items()}
+    lines = [("input", [(picture, None) for picture in longest.pictures])]
+    lines += [(name, list(zip(each.pictures, each.maps, strict=True))) for name, each in found.items()]
     headings = [f"frame {number}" for number in range(len(longest.pictures))]
-    target = out / f"{path.stem}.attention.png"
-    draw_maps(target, lines, headings, f"{path.name}: {title}")
-    times = {name: each.time for name, each in found.items() if each.time is not None}
-    if not times:
-        return [target]
-    draw_time(out / f"{path.stem}.time.png", times, f"{path.name}: time attention, mean of heads and tokens")
-    return [target, out / f"{path.stem}.time.png"]
+    written = [target.with_name(f"{target.name}.attention.png")]
+    atomically(written[0], partial(draw_maps, lines=lines, columns=headings, title=title))
+    if times := {name: each.time for name, each in found.items() if each.time is not None}:
+        written.append(target.with_name(f"{target.name}.time.png"))
+        between = f"{path.name}: time attention, mean of heads and tokens"
+        atomically(written[1], partial(draw_time, maps=times, title=between))
+    return written

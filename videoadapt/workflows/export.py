@@ -24,13 +24,13 @@ GRAPHS = {".onnx", ".pt2"}
 _TOLERANCE = 1e-3  # of the greatest logit
 
 
-def export_graph(model: Classifier, out: Path) -> float:
+def export_graph(model: Classifier, out: str | Path) -> float:
     """The model, its tuners merged, with any number of clips as its input, as ONNX or a program of ``torch.export``.
 
     Input: uint8 clips (b 3 t h w) or images (b 3 h w), not normalised; output: logits (b k). The class names are in
     the file. It is written only if it gives the same logits as the model: the greatest difference comes back.
     """
-    model = merge_linears(model).eval()
+    model, out = merge_linears(model).eval(), Path(out)
     config, side = model.config.model, builders.model_input(model.config.model)["image_size"]
     shape = (3, config.num_frames, side, side) if config.num_frames else (3, side, side)
     generator = torch.Generator().manual_seed(0)
@@ -57,7 +57,7 @@ def _difference(model: Classifier, run: Callable[[Tensor], np.ndarray], clips: T
     return difference
 
 
-def export_state(model: Classifier, out: Path, library: str, pretrained: str | None = None) -> tuple[int, str]:
+def export_state(model: Classifier, out: str | Path, library: str, pretrained: str | None = None) -> tuple[int, str]:
     """The merged image model as the plain state dict that stock ``timm`` or ``open_clip`` loads.
 
     Args:
@@ -65,7 +65,7 @@ def export_state(model: Classifier, out: Path, library: str, pretrained: str | N
 
     Gives the number of tensors and a line of Python that loads the file; UserError if something does not merge.
     """
-    model = merge_linears(model)
+    model, out = merge_linears(model), Path(out)
     section = model.config.model
     if library == "timm":
         state, example = timm_state(model), _timm_example(section, out)

@@ -1,5 +1,7 @@
 """What a model says of files: whole, or window by window."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 from videoadapt import builders
 from videoadapt.atomic import atomically
@@ -46,7 +49,7 @@ def classify(model: Classifier, path: str | Path, top: int = 5, views: str | Non
     """The likeliest classes of one video or picture, best first; VideoReadError (a ValueError) if it cannot be read.
 
     Args:
-        model: from ``load_checkpoint``; the file is read as its config says.
+        model: from ``load_checkpoint`` or ``adapt``; the file is read as its config says.
         views: frames x clips x crops; those of its config by default.
     """
     ((_, found),) = classify_files(model, [path], views)
@@ -57,6 +60,8 @@ def classify(model: Classifier, path: str | Path, top: int = 5, views: str | Non
 
 def best(classes: Sequence[str], probabilities: np.ndarray, top: int) -> list[Answer]:
     """The likeliest classes, best first."""
+    if top < 1:
+        raise UserError(f"top {top}: name at least one class")
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [Answer(int(label), classes[label], float(probabilities[label])) for label in order]
 
@@ -65,7 +70,7 @@ def classify_files(
     model: Classifier, paths: Sequence[str | Path], views: str | None = None
 ) -> Iterator[tuple[str, np.ndarray | VideoReadError]]:
     """Each file with its probabilities (k,), or why it cannot be read; in order, as they come."""
-    names = [str(path) for path in paths]
+    names = [str(path) for path in ([paths] if isinstance(paths, str) else paths)]
     broken: dict[int, VideoReadError] = {}
     loader = builders.build_file_loader(model.config, names, _views(model, views))
 
@@ -90,27 +95,29 @@ def classify_windows(
     """A long video, window by window; VideoReadError if it cannot be read.
 
     Args:
-        seconds: length of a window.
+        seconds: length of a window; at a variable frame rate, of so many frames as are shown in that time on average.
         step: from one window to the next; half a window by default.
     """
     step = seconds / 2 if step is None else step
-    if not (seconds > 0 and step > 0):
-        raise UserError(f"windows of {seconds:g} s every {step:g} s: both must be more than 0")
+    if not (0 < seconds < math.inf and 0 < step < math.inf):
+        raise UserError(f"windows of {seconds:g} s every {step:g} s: both must be more than 0, and finite")
     reader, indices, transform = builders.file_reading(model.config, _views(model, views))
     with reader.open(str(path)) as video:
         fps = video.fps or 1.0  # a picture has none
         windows = sliding_windows(video.num_frames, max(round(seconds * fps), 1), max(round(step * fps), 1))
         samples = window_samples(video, windows, reader, indices, transform)
         scores = [scores[0] for _, scores in _evaluator(model).scores(model, samples)]
-    return Timeline(windows, np.array(windows) / fps, np.stack([_probabilities(model, row) for row in scores]))
+        shown = np.append(video.times, video.times[-1] + 1 / fps)
+    return Timeline(windows, shown[np.array(windows)], np.stack([_probabilities(model, row) for row in scores]))
 
 
-def write_annotated(source: Path, target: Path, captions: Sequence[tuple[Window, str]]) -> None:
-    """A copy of a video or picture with text at the bottom of its frames, and its sound.
+def write_annotated(source: str | Path, target: str | Path, captions: Sequence[tuple[Window, str]]) -> None:
+    """A copy of a video (mp4) or picture (PNG) with text at the bottom of its frames, its timing and its sound.
 
     Args:
         captions: which frames show which text; where several do, the one whose middle is nearest.
     """
+    source, target = Path(source), Path(target)
     with open_video(source) as video:
         middles = np.array([(window.start + window.stop - 1) / 2 for window, _ in captions])
 
@@ -121,36 +128,56 @@ def write_annotated(source: Path, target: Path, captions: Sequence[tuple[Window,
                     yield captioned(frame, captions[int(np.abs(middles - number).argmin())][1])
 
         if source.suffix.lower() in PICTURES:
-            from PIL import Image
-
             image = Image.fromarray(next(frames()))
             atomically(target, lambda draft: image.save(draft, "PNG"))
             return
-        fps = video.fps or 25.0
-        atomically(target, lambda draft: write_video(draft, frames(), fps, sound_of=source, container="mp4"))
+        fps, gaps = video.fps or 25.0, np.diff(video.times)
+        times = video.times if len(gaps) and gaps.max() > 1.5 * np.median(gaps) else None
+        options = {"times": times, "sound_of": source, "container": "mp4"}
+        atomically(target, lambda draft: write_video(draft, frames(), fps, **options))
 
 
 def media_files(arguments: Sequence[str]) -> list[Path]:
     """Files, the videos and pictures below folders, and globs, in that order; UserError for what leads to none."""
-    found: list[Path] = []
-    for text in arguments:
-        path = Path(text)
+    return list(dict.fromkeys(path for text in arguments for path in _media(text)))
+
+
+def _media(text: str) -> list[Path]:
+    path = Path(text)
+    try:
         if path.is_file():
-            found.append(path)
-            continue
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA and p.is_file())
+            return [path]
+        if text and path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA and p.is_file())
         else:
-            anchor = Path(path.anchor)
-            inside = sorted(p for p in anchor.glob(str(path.relative_to(anchor))) if p.is_file())
-        if not inside:
-            raise UserError(f"{text}: no such file, and no folder or glob with videos or pictures")
-        found += inside
-    return list(dict.fromkeys(found))
+            found = sorted(p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file())
+    except (OSError, ValueError):  # a name that is too long, no name, "a**b"
+        found = []
+    if not found:
+        raise UserError(f"{text or 'an empty name'}: no such file, and no folder or glob with videos or pictures")
+    return found
+
+
+def own_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file, its stem if no other has it: what is made of it is called so."""
+    counts: Counter[str] = Counter()
+    names: dict[str, None] = {}
+    for path in paths:
+        name = path.stem
+        while name in names:
+            counts[path.stem] += 1
+            name = f"{path.stem}_{counts[path.stem] + 1}"
+        names[name] = None
+    return list(names)
 
 
 def _views(model: Classifier, views: str | None) -> Views:
-    return builders.parse_views(views)[-1] if views else builders.test_views(model.config)
+    if not hasattr(model, "config"):
+        raise UserError("this model knows no config and no class names; load_checkpoint and adapt give one that does")
+    found = builders.parse_views(views) if views else [builders.test_views(model.config)]
+    if len(found) > 1:
+        raise UserError(f"views {views}: one protocol, please; several are for a test")
+    return found[0]
 
 
 def _evaluator(model: Classifier) -> Evaluator:

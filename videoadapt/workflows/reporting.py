@@ -1,8 +1,8 @@
 """A test as a page."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from videoadapt import builders
@@ -16,16 +16,19 @@ from videoadapt.workflows.testing import Tested
 def write_report(tested: Tested) -> Path:
     """report.html in the ``run.out_dir`` of a test that was made with ``steps``."""
     config, main = tested.config, tested.main
-    worst, best = pick_videos(main.label, main.scores)
+    readable = np.flatnonzero(np.isfinite(main.scores).all(1))  # the others have no answer to show
+    label, scores = main.label[readable], main.scores[readable]
+    worst, best = pick_videos(label, scores)
+    paths = [record.path for record in builders.test_records(config)]
     page = render_page(
         tested.results,
         tested.classes,
-        main.label,
-        main.scores,
+        label,
+        scores,
         tested.accuracies(),
         {
-            "Worst: wrong and sure of it": _cards(config, tested, worst),
-            "Best: right and sure of it": _cards(config, tested, best),
+            heading: [_card(config, judged, paths[main.index[readable[judged.row]]]) for judged in chosen]
+            for heading, chosen in (("Worst: wrong and sure of it", worst), ("Best: right and sure of it", best))
         },
         _facts(tested),
         yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True),
@@ -35,17 +38,11 @@ def write_report(tested: Tested) -> Path:
     return path
 
 
-def _cards(config: Config, tested: Tested, judged: Sequence[Judged]) -> list[Card]:
-    records = builders.test_records(config)
-    cards = []
-    for each in judged:
-        path = records[int(tested.main.index[each.row])].path
-        try:
-            picture = thumbnail(builders.middle_frame(config.data, path))
-        except VideoReadError:  # an unreadable one counts as wrong
-            picture = None
-        cards.append(Card(path, each, picture))
-    return cards
+def _card(config: Config, judged: Judged, path: str) -> Card:
+    try:
+        return Card(path, judged, thumbnail(builders.middle_frame(config.data, path)))
+    except VideoReadError:  # its middle is damaged, or it is gone by now
+        return Card(path, judged, None)
 
 
 def _facts(tested: Tested) -> dict[str, dict[str, object]]:

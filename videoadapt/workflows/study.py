@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 
 import torch
 
@@ -17,6 +18,7 @@ from videoadapt.config import WITHOUT_EFFECT, Cell, Config, first_difference, va
 from videoadapt.engine import distributed
 from videoadapt.engine.cost import saved_bytes, step_seconds
 from videoadapt.errors import UserError
+from videoadapt.signals import StopSignals
 
 _FREE = frozenset({"run", *(f"data.{key}" for key in WITHOUT_EFFECT)})  # what changes no result
 _SCORES = ("top1", "top5", "mean_class_accuracy", "views")
@@ -37,22 +39,32 @@ class CellRunner:
         self._programs, self._count = programs, len(devices)
         self._free: SimpleQueue[str] = SimpleQueue()
         self._running: set[subprocess.Popen] = set()
+        self._lock, self._stopped = Lock(), False
         for device in devices:
             self._free.put(device)
 
     def run(self, cells: Sequence[Cell], configs: Mapping[Cell, Config], done: Callable[[Cell], None]) -> None:
-        """All cells that are still to do; ``done`` hears of each. The first that fails ends the others, saved."""
-        with ThreadPoolExecutor(self._count) as pool:
+        """All cells that are still to do; ``done`` hears of each. The first that fails ends the others, saved.
+
+        Raises Interrupted on a signal, which the running cells get too.
+        """
+        with StopSignals("the same command goes on") as stop, ThreadPoolExecutor(self._count) as pool:
             jobs = {pool.submit(self._run, cell, configs[cell]): cell for cell in cells}
             try:
-                for job in as_completed(jobs):
-                    job.result()
-                    done(jobs[job])
+                with stop.at_once():
+                    for job in as_completed(jobs):
+                        job.result()
+                        done(jobs[job])
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(self._running):
-                    process.send_signal(signal.SIGTERM)
+                self._stop()
                 raise
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.send_signal(signal.SIGTERM)
 
     def _run(self, cell: Cell, config: Config) -> None:
         if finished(config):
@@ -73,10 +85,14 @@ class CellRunner:
         log = writable_folder(config.run.out_dir, "run.out_dir") / Path(program).with_suffix(".log").name
         command = [sys.executable, str(self._programs / program), cell.base, *cell.overrides, *arguments]
         with log.open("w", encoding="utf-8") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-            self._running.add(process)
+            with self._lock:
+                if self._stopped:
+                    raise UserError(f"{cell.name}: not begun, the study was stopped")
+                process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+                self._running.add(process)
             code = process.wait()
-            self._running.discard(process)
+            with self._lock:
+                self._running.discard(process)
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
             why = lines[-1].removeprefix("error: ")

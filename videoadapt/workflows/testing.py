@@ -1,6 +1,5 @@
 """A multi-view test, from a config and a checkpoint to results on disk."""
 
-import io
 import json
 import platform
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from videoadapt import builders
@@ -22,7 +20,7 @@ from videoadapt.data.views import Views, plan
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
-from videoadapt.engine.fusion import Scores
+from videoadapt.engine.fusion import Scores, packed
 from videoadapt.engine.hub import find_checkpoint
 from videoadapt.errors import UserError
 
@@ -76,7 +74,7 @@ class Tested:
 
 
 def test_config(
-    config: Config, checkpoint: str | Path | None, protocols: Sequence[Views] = (), steps: bool = False
+    config: Config, checkpoint: str | Path | None, protocols: str | Sequence[Views] = (), steps: bool = False
 ) -> Tested | None:
     """Test what a config says, every forward pass once for all protocols, and write into its ``run.out_dir``.
 
@@ -85,12 +83,13 @@ def test_config(
 
     Args:
         checkpoint: what to test; None for ``model.zero_shot``.
-        protocols: ``test.views`` by default.
+        protocols: such as ``"8x1x1,8x3x3"``; ``test.views`` by default.
         steps: also score the last protocol with fewer of its views.
     """
+    protocols = builders.parse_views(protocols) if isinstance(protocols, str) else list(protocols)
     if protocols:
         config = config.model_copy(update={"test": config.test.model_copy(update={"views": str(protocols[-1])})})
-    protocols = list(protocols) or [builders.test_views(config)]
+    protocols = protocols or [builders.test_views(config)]
     ranks = distributed.start(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -133,7 +132,7 @@ def _write(out_dir: Path, tested: Tested) -> None:
     try:
         for views in tested.protocols:
             name = "predictions.npz" if views == tested.protocols[-1] else f"predictions_{views}.npz"
-            content = packed(tested.predictions[views], tested.config.test.fusion)
+            content = packed(_scores(tested.predictions[views], tested.config.test.fusion))
             atomically(out_dir / name, lambda path, content=content: path.write_bytes(content))
         text = json.dumps(tested.results, indent=2) + "\n"
         atomically(out_dir / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
@@ -142,9 +141,5 @@ def _write(out_dir: Path, tested: Tested) -> None:
         raise UserError(f"{out_dir}: the results cannot be written ({error.strerror}); {top1}") from None
 
 
-def packed(predictions: Predictions | Scores, fusion: str) -> bytes:
-    """The content of a predictions.npz."""
-    arrays = {"index": predictions.index, "label": predictions.label, "scores": predictions.scores}
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays, fusion=np.array(fusion))
-    return file.getvalue()
+def _scores(predictions: Predictions, fusion: str) -> Scores:
+    return Scores(predictions.index, predictions.label, predictions.scores, fusion)

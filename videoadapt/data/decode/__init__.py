@@ -91,6 +91,12 @@ class Video:
     def fps(self) -> float:
         return self._reader.fps
 
+    @property
+    def times(self) -> np.ndarray:
+        """When each frame is shown, in seconds after the first (n,); evenly spaced where only the rate is known."""
+        known = getattr(self._reader, "times", None)
+        return np.arange(self.num_frames) / (self.fps or 1.0) if known is None else known
+
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
         while True:

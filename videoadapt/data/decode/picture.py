@@ -14,7 +14,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 class Picture:
     """An image file as a video of one frame: upright as its EXIF data says, rgb whatever its mode."""
 
-    backend, num_frames, fps = "pillow", 1, 0.0
+    backend, num_frames, fps, times = "pillow", 1, 0.0, np.zeros(1)
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -129,6 +129,14 @@ class PyavVideo:
         }
         return [fact for fact, holds in facts.items() if holds]
 
+    @property
+    def times(self) -> np.ndarray | None:
+        """When each frame is shown, in seconds after the first; None if the file does not tell."""
+        if not self.timed:
+            return None
+        marks = np.fromiter(self._number, dtype=np.float64)
+        return (marks - marks[0]) * float(self.stream.time_base)
+
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at ``indices``, uint8 rgb (t h w c); those between are decoded only where they must be.
 
