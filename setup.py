@@ -50,6 +50,7 @@ setup(
             "onnxruntime>=1.18",
             "pytest>=9",
             "pytest-xdist>=3.6",
+            "filelock>=3.12",
             "hypothesis>=6.100",
             "h5py>=3.10",
             "ruff==0.17.5",

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from videoadapt.config import ModelConfig
 
@@ -24,14 +25,6 @@ GOLDEN = Path(__file__).parent / "golden"
 TOOLS = Path(__file__).parents[1] / "tools"
 CLIP_B16 = "vit_base_patch16_clip_quickgelu_224"
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """What a file makes for its tests is made once: its tests stay in one process, those of the demo in one as well."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture
@@ -130,12 +123,21 @@ def encode(
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Path:
     """What tools/demo.py leaves, from few videos and one epoch: ``data``, and a folder for each of its rows."""
-    root = tmp_path_factory.mktemp("demo") / "runs" / "demo"
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"  # one for all processes
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            _make_demo(root)
+    return root
+
+
+def _make_demo(root: Path) -> None:
+    draft = root.with_name("draft")
     small = ["--train-per-class", "2", "--val-per-class", "1", "optim.epochs=1", "optim.batch_size=4", "run.threads=1"]
-    command = [sys.executable, TOOLS / "demo.py", "--out", root, *small]
+    command = [sys.executable, TOOLS / "demo.py", "--out", draft, *small]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return root
+    draft.rename(root)
 
 
 @pytest.fixture(scope="session")

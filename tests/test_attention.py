@@ -88,7 +88,6 @@ def test_a_backbone_without_a_class_token_is_an_error(backbone):
         attend(model, torch.randn(1, 3, 32, 32))
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_program_draws_videos_and_pictures_by_several_models(demo, tool, tmp_path):
     Image.new("RGB", (80, 80), "red").save(tmp_path / "a.png")
     files = [demo / "data" / "videos" / "val_0002.mp4", tmp_path / "a.png"]
@@ -105,7 +104,6 @@ def test_the_program_draws_videos_and_pictures_by_several_models(demo, tool, tmp
     assert sizes[0] == sizes[1] and sizes[0][1][0] > sizes[0][0][0]  # eight frames are wider than three columns
 
 
-@pytest.mark.xdist_group("demo")
 def test_every_file_gets_its_picture_whatever_it_is_called(demo, tool, tmp_path):
     run = tmp_path / "lr=1e-3"
     run.mkdir()
@@ -124,7 +122,6 @@ def test_every_file_gets_its_picture_whatever_it_is_called(demo, tool, tmp_path)
     assert heights[0] > 5 * heights[1]  # twenty lines and two
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

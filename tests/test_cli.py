@@ -169,7 +169,6 @@ def test_a_run_with_checkpointing_learns_the_same(config, tool, tmp_path, mode):
     np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-4)
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_makes_its_table_and_picture(demo):
     assert (demo / "demo.png").read_bytes().startswith(b"\x89PNG")
     for row, trainable in (("head", 1_288), ("control", 2_312), ("loki", 179_912)):

@@ -43,7 +43,6 @@ def workspace(demo, tmp_path_factory):
     return folder
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize(("page", "number"), RUNNABLE, ids=lambda value: getattr(value, "stem", value))
 def test_what_a_page_says_runs(page, number, workspace, tool, monkeypatch):
     monkeypatch.chdir(workspace)

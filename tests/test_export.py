@@ -19,8 +19,6 @@ from videoadapt.errors import UserError
 from videoadapt.models.export import write_program
 from videoadapt.workflows import export as exporting
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @pytest.fixture(scope="module")
 def checkpoint(demo):

@@ -27,7 +27,6 @@ from videoadapt.report.timeline import draw_timeline
 from videoadapt.workflows import classify_files, media_files, own_names, write_annotated
 
 TestTransform.__test__ = False
-pytestmark = pytest.mark.xdist_group("demo")
 
 
 @pytest.mark.parametrize(

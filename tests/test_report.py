@@ -80,7 +80,6 @@ def page(demo, tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_page_tells_the_test(page):
     text, results = page.read_text(), json.loads((page.parent / "results.json").read_text())
     assert f"<b>{results['top1']:.2f}</b>top-1 (%)" in text
@@ -97,7 +96,6 @@ def test_the_page_tells_the_test(page):
     assert not re.search(r"(src|href)=\"(?!data:)", text.split("</script>")[-1])  # nothing is fetched
 
 
-@pytest.mark.xdist_group("demo")
 def test_an_unreadable_video_is_named_and_no_confusion(demo, tool, tmp_path):
     shutil.copytree(demo / "data", tmp_path / "data")
     for number in (2, 5):
@@ -113,7 +111,6 @@ def test_an_unreadable_video_is_named_and_no_confusion(demo, tool, tmp_path):
     assert text.count("data:image/jpeg;base64,") == 6 and "no picture" not in text
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_browser_shows_it_without_errors_and_without_scrolling_sideways(page, width, tmp_path):

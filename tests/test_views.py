@@ -104,7 +104,6 @@ def test_unreadable_videos_count_in_every_protocol():
         assert predictions.results()["num_unreadable"] == 1 and np.isneginf(predictions.scores[1, 2])
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_program_reports_every_protocol(demo, tool, tmp_path):
     data = [f"data.{key}={demo / 'data' / name}" for key, name in (("val", "val.csv"), ("root", ""))]
     data.append(f"data.classes={demo / 'data' / 'classes.txt'}")
