@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TOOLS
+
+from videoadapt.adapters import SLOTS, TUNERS
 
 ROOT = TOOLS.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -95,6 +98,35 @@ def test_python_in_the_pages_is_python(page):
     for _, text in _blocks(page, "python"):
         if not re.match(r"from \S+ import \w+\nSLOTS|\s+\"", text):  # pieces of a file
             ast.parse(text)
+
+
+SIZES = {  # options, and what the page's letters stand for with them
+    "loki": ({"widths": [6, 13, 6]}, {"n": 6, "h": 13}),
+    "kan": ({"widths": [5]}, {"h": 5}),
+    "adapter": ({"widths": [7]}, {"w": 7}),
+    "adaptformer": ({"width": 7}, {"w": 7}),
+    "convpass": ({"width": 7}, {"w": 7}),
+    "st_adapter": ({"width": 7, "kernel": 5}, {"w": 7, "k": 5}),
+    "lora": ({"rank": 3}, {"r": 3}),
+    "karst": ({"m": 4, "kernels": 3, "rank": 2, "rst": "none"}, {"N": 3, "m": 4, "r": 2}),
+    "ssf": ({}, {}),
+    "bitfit": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_sizes_of_the_methods_page_are_those_of_the_modules(kind):
+    options, letters = SIZES[kind]
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{kind}` \|.*$", text, re.MULTILINE)
+    formula = re.search(r"`([^`]+)`", row.split("|")[4])[1].replace("²", "**2")
+    product = re.sub(r"(?<=[0-9A-Za-z)])\s*(?=[A-Za-z(])", "*", formula)
+    if kind in SLOTS:
+        made = SLOTS[kind](48, **options)
+    else:
+        made = TUNERS[kind](torch.nn.Linear(48, 96).requires_grad_(False), **options)
+    size = sum(p.numel() for p in made.parameters() if p.requires_grad)
+    assert eval(product, {"D": 48, "I": 48, "O": 96, **letters}) == size, formula
 
 
 def test_a_new_adapter_takes_the_four_steps_and_nothing_else(tmp_path, video_set):
