@@ -11,6 +11,7 @@ from videoadapt import builders, cli, workflows
 from videoadapt.atomic import writable_folder
 from videoadapt.engine import distributed
 from videoadapt.errors import UserError
+from videoadapt.workflows.attention import draw_attention
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
         for name, path in _named(args.checkpoint).items()
     }
     out = writable_folder(args.out, "--out")
-    for path in workflows.draw_attention(models, paths, out, None if args.rollout else args.block):
+    for path in draw_attention(models, paths, out, None if args.rollout else args.block):
         print(path)
 
 

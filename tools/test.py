@@ -24,7 +24,9 @@ def main() -> None:
         return
     _show(tested)
     if args.report:
-        print(f"\n{workflows.write_report(tested)} shows it")
+        from videoadapt.workflows.reporting import write_report  # slow to import, and needed here alone
+
+        print(f"\n{write_report(tested)} shows it")
 
 
 def _show(tested: workflows.Tested) -> None:

@@ -3,7 +3,6 @@
 from functools import cache
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 
@@ -25,4 +24,6 @@ def captioned(frame: np.ndarray, text: str) -> np.ndarray:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
+    from matplotlib.font_manager import findfont  # slow to import, and needed here alone
+
     return ImageFont.truetype(findfont("DejaVu Sans"), size)

@@ -1,7 +1,9 @@
-"""Whole jobs as functions: what the programs in tools/ do, for Python."""
+"""Whole jobs as functions: what the programs in tools/ do, for Python.
+
+What draws is imported from its module, ``workflows.attention``, ``workflows.reporting``: that takes a second.
+"""
 
 from videoadapt.workflows.adaptation import adapt
-from videoadapt.workflows.attention import draw_attention
 from videoadapt.workflows.export import export_graph, export_state
 from videoadapt.workflows.methods import METHODS
 from videoadapt.workflows.prediction import (
@@ -15,7 +17,6 @@ from videoadapt.workflows.prediction import (
     own_names,
     write_annotated,
 )
-from videoadapt.workflows.reporting import write_report
 from videoadapt.workflows.testing import Tested, test_config
 from videoadapt.workflows.training import train_config
 
@@ -29,7 +30,6 @@ __all__ = [
     "classify",
     "classify_files",
     "classify_windows",
-    "draw_attention",
     "export_graph",
     "export_state",
     "media_files",
@@ -37,5 +37,4 @@ __all__ = [
     "test_config",
     "train_config",
     "write_annotated",
-    "write_report",
 ]
