@@ -240,6 +240,7 @@ def test_a_variable_frame_rate_keeps_its_times(checkpoint, tmp_path):
     with av.open(str(tmp_path / "phone $1$.mkv"), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
         for time, image in zip(times, numbered_frames(12), strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 1000)

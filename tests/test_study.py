@@ -267,12 +267,12 @@ def test_each_device_works_on_one_cell_at_a_time(fake_programs, tmp_path):
 
 
 def test_a_failing_cell_ends_the_others_and_is_named(fake_programs, tmp_path):
-    configs = _todo(tmp_path, "slow", "bad", "never")
+    configs = _todo(tmp_path, "bad", "slow", "waits")
     with pytest.raises(UserError, match=r"digits/bad/seed0: train.py ended with code 1: it went wrong \(.*train.log"):
         CellRunner(fake_programs, ["", ""]).run(list(configs), configs, lambda cell: None)
     out = tmp_path / "study" / "digits"
     assert (out / "slow" / "seed0" / "train.started").exists() and not (out / "slow" / "seed0" / "train.ended").exists()
-    assert not (out / "never" / "seed0" / "train.started").exists()
+    assert not (out / "waits" / "seed0" / "train.started").exists()
 
 
 def test_a_signal_to_the_study_reaches_its_cells(fake_programs, tmp_path):
@@ -293,9 +293,10 @@ def test_a_signal_to_the_study_reaches_its_cells(fake_programs, tmp_path):
 def test_nothing_begins_once_the_study_was_stopped(fake_programs, tmp_path):
     configs = _todo(tmp_path, "a")
     runner = CellRunner(fake_programs)
-    runner._stop()
-    with pytest.raises(UserError, match="digits/a/seed0: not begun, the study was stopped"):
+    runner._stop(UserError("it went wrong elsewhere"))
+    with pytest.raises(UserError, match="it went wrong elsewhere"):
         runner.run(list(configs), configs, lambda cell: None)
+    assert not list((tmp_path / "study").rglob("*.started"))
 
 
 def test_a_stale_cell_is_found_before_any_other_runs_and_does_not_hide_the_rest(on_digits, tool, tmp_path):

@@ -39,11 +39,11 @@ def main() -> None:
     configs = {cell: cell.config() for cell in cells(_with(study, args.overrides))}
     check_models(configs.values())
     chosen = [cell for cell in configs if cell.method in (args.only or study.methods)]
-    for cell in chosen:  # one that was made with other settings is found before any other runs
-        finished(configs[cell])
     devices = [device.strip() for device in args.devices.split(",")] if args.devices else [""]
     if args.devices and not all(devices):
         raise UserError(f"--devices {args.devices}: names with commas between them, e.g. cuda:0,cuda:1")
+    for cell in chosen:  # one that was made with other settings is found before any other runs
+        finished(configs[cell])
     with tqdm(total=len(chosen), unit="cell") as bar:
         runner = CellRunner(Path(__file__).parent, devices)
         runner.run(chosen, configs, lambda cell: (bar.set_postfix_str(cell.name), bar.update()))

@@ -70,9 +70,10 @@ def classify_files(
     model: Classifier, paths: Sequence[str | Path], views: str | None = None
 ) -> Iterator[tuple[str, np.ndarray | VideoReadError]]:
     """Each file with its probabilities (k,), or why it cannot be read; in order, as they come."""
+    chosen = _views(model, views)
     names = [str(path) for path in ([paths] if isinstance(paths, str) else paths)]
     broken: dict[int, VideoReadError] = {}
-    loader = builders.build_file_loader(model.config, names, _views(model, views))
+    loader = builders.build_file_loader(model.config, names, chosen)
 
     def readable() -> Iterator:
         for sample in loader:
@@ -101,7 +102,8 @@ def classify_windows(
     step = seconds / 2 if step is None else step
     if not (0 < seconds < math.inf and 0 < step < math.inf):
         raise UserError(f"windows of {seconds:g} s every {step:g} s: both must be more than 0, and finite")
-    reader, indices, transform = builders.file_reading(model.config, _views(model, views))
+    chosen = _views(model, views)
+    reader, indices, transform = builders.file_reading(model.config, chosen)
     with reader.open(str(path)) as video:
         fps = video.fps or 1.0  # a picture has none
         windows = sliding_windows(video.num_frames, max(round(seconds * fps), 1), max(round(step * fps), 1))
@@ -145,9 +147,11 @@ def media_files(arguments: Sequence[str]) -> list[Path]:
 def _media(text: str) -> list[Path]:
     path = Path(text)
     try:
+        if not text:
+            raise ValueError
         if path.is_file():
             return [path]
-        if text and path.is_dir():
+        if path.is_dir():
             found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA and p.is_file())
         else:
             found = sorted(p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file())

@@ -40,6 +40,7 @@ class CellRunner:
         self._free: SimpleQueue[str] = SimpleQueue()
         self._running: set[subprocess.Popen] = set()
         self._lock, self._stopped = Lock(), False
+        self._failure: BaseException | None = None  # the first, for which the others end
         for device in devices:
             self._free.put(device)
 
@@ -53,20 +54,29 @@ class CellRunner:
             try:
                 with stop.at_once():
                     for job in as_completed(jobs):
-                        job.result()
+                        if job.exception():
+                            raise self._failure or job.exception()
                         done(jobs[job])
-            except BaseException:
+            except BaseException as error:
+                self._stop(error)
                 pool.shutdown(wait=False, cancel_futures=True)
-                self._stop()
                 raise
 
-    def _stop(self) -> None:
+    def _stop(self, why: BaseException) -> None:
+        """Nothing begins from now on, and what runs is asked to save and end."""
         with self._lock:
-            self._stopped = True
+            self._stopped, self._failure = True, self._failure or why
             for process in self._running:
                 process.send_signal(signal.SIGTERM)
 
     def _run(self, cell: Cell, config: Config) -> None:
+        try:
+            self._train_and_test(cell, config)
+        except BaseException as error:
+            self._stop(error)
+            raise
+
+    def _train_and_test(self, cell: Cell, config: Config) -> None:
         if finished(config):
             return
         device = self._free.get()
