@@ -9,6 +9,7 @@ are named at the end, with exit code 2; the others keep their answers.
 import argparse
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from videoadapt import builders, cli, workflows
@@ -18,6 +19,7 @@ from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.data.windows import Window
 from videoadapt.engine import distributed
 from videoadapt.errors import UserError
+from videoadapt.models.classifier import Classifier
 from videoadapt.report.timeline import draw_timeline
 
 
@@ -58,7 +60,7 @@ def main() -> None:
         raise UserError(f"{len(unread)} of {len(paths)} files cannot be read: {unread[0]['error']}")
 
 
-def _whole(model, paths: list[Path], args: argparse.Namespace) -> Iterator[dict]:
+def _whole(model: Classifier, paths: list[Path], args: argparse.Namespace) -> Iterator[dict]:
     targets = _targets(paths, args) if args.annotate else {}
     for name, answer in workflows.classify_files(model, paths, args.views):
         if isinstance(answer, VideoReadError):
@@ -72,7 +74,7 @@ def _whole(model, paths: list[Path], args: argparse.Namespace) -> Iterator[dict]
         yield item
 
 
-def _by_window(model, paths: list[Path], args: argparse.Namespace) -> Iterator[dict]:
+def _by_window(model: Classifier, paths: list[Path], args: argparse.Namespace) -> Iterator[dict]:
     targets = _targets(paths, args)
     for path in paths:
         try:
@@ -81,8 +83,8 @@ def _by_window(model, paths: list[Path], args: argparse.Namespace) -> Iterator[d
             yield {"file": str(path), "error": str(error)}
             continue
         picture = targets[path].with_suffix(".timeline.png")
-        title = f"{path.name}, windows of {args.window:g} s"
-        atomically(picture, lambda to: draw_timeline(to, line.seconds, line.probabilities, model.classes, title))  # noqa: B023
+        about = {"classes": model.classes, "title": f"{path.name}, windows of {args.window:g} s"}
+        atomically(picture, partial(draw_timeline, seconds=line.seconds, shares=line.probabilities, **about))
         best = [workflows.best(model.classes, row, args.top) for row in line.probabilities]
         mean = workflows.best(model.classes, line.probabilities.mean(0), args.top)
         pieces = [
