@@ -91,7 +91,7 @@ def test_a_backbone_without_a_class_token_is_an_error(backbone):
 def test_the_program_draws_videos_and_pictures_by_several_models(demo, tool, tmp_path):
     Image.new("RGB", (80, 80), "red").save(tmp_path / "a.png")
     files = [demo / "data" / "videos" / "val_0002.mp4", tmp_path / "a.png"]
-    models = [f"LoKi={demo / 'loki' / 'best.safetensors'}", demo / "head" / "best.safetensors"]
+    models = [f"LoKi={demo / 'loki' / 'best.safetensors'}", demo / "head"]
     options = [part for model in models for part in ("--checkpoint", model)]
     sizes = []
     for more in ([], ["--rollout", "--image-size", "96"]):

@@ -77,7 +77,7 @@ def test_testing_writes_results_that_can_be_recomputed(trained, tool, tmp_path):
     arguments = ["--checkpoint", run / "last.safetensors", "--views", "4x2x3", f"run.out_dir={tmp_path}"]
     code, out, _ = tool("test.py", config, *arguments)
     assert code == 0
-    assert "| green thing |      2 | 100.00 |" in out and "4x2x3" in out
+    assert "| class, 4x2x3 |" in out and "| green thing  |      2 | 100.00 |" in out and "4x2x3" in out
     results = json.loads((tmp_path / "results.json").read_text())
     stored = np.load(tmp_path / "predictions.npz")
     assert stored["index"].tolist() == list(range(5)) and stored["label"].tolist() == [0, 1, 2, 0, 1]

@@ -1,6 +1,7 @@
 """The documentation: its commands run, its options exist, its links lead somewhere, its four steps are enough."""
 
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -160,7 +161,5 @@ def _insert(path, before, text):
 
 
 def _run(command, folder):
-    import os
-
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)

@@ -133,7 +133,7 @@ def test_aims_checkpoint_is_imported_without_loss(aim_state, aim_config, tool, t
             ["--keep-backbone"],
             "head.bias has shape (9,)",
         ),
-        (None, [], "no such weight file"),
+        (None, [], "no such checkpoint of AIM's"),
     ],
 )
 def test_what_cannot_be_imported_is_one_line(change, arguments, message, aim_state, aim_config, tool, tmp_path):

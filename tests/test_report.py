@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from conftest import TOOLS
 from videoadapt.report.confusion import confused_pairs, confusion, worst_and_best
 from videoadapt.report.page import _class_chart, render_page
 
+CONFIG = TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 LABEL = np.array([0, 0, 1, 1, 1, 2])
 SCORES = np.array(
@@ -67,16 +69,19 @@ def test_names_are_no_markup_in_charts():
 @pytest.fixture(scope="module")
 def page(demo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    data = [f"data.{key}={demo / 'data' / name}" for key, name in (("val", "val.csv"), ("root", ""))]
-    command = [TOOLS / "test.py", TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml", "--report", *data]
-    command += ["--checkpoint", demo / "loki" / "last.safetensors", f"run.out_dir={folder}", "--views", "8x1x1,8x2x3"]
-    shutil.copy(demo / "data" / "classes.txt", folder)
-    import runpy
-    import sys
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(part) for part in command] + [f"data.classes={folder / 'classes.txt'}"])
-        runpy.run_path(str(TOOLS / "test.py"), run_name="__main__")
+    files = {"val": "val.csv", "root": "", "classes": "classes.txt"}
+    data = [f"data.{key}={demo / 'data' / name}" for key, name in files.items()]
+    command = [
+        sys.executable,
+        TOOLS / "test.py",
+        CONFIG,
+        "--report",
+        "--checkpoint",
+        demo / "loki" / "last.safetensors",
+    ]
+    command += ["--views", "8x1x1,8x2x3", f"run.out_dir={folder}", *data]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     return folder / "report.html"
 
 
@@ -102,9 +107,8 @@ def test_an_unreadable_video_is_named_and_no_confusion(demo, tool, tmp_path):
         (tmp_path / "data" / "videos" / f"val_{number:04d}.mp4").write_bytes(b"broken")
     files = {"val": "val.csv", "root": "", "classes": "classes.txt"}
     data = [f"data.{key}={tmp_path / 'data' / name}" for key, name in files.items()]
-    config = TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml"
     settings = [*data, "test.on_bad=count_wrong", f"run.out_dir={tmp_path}"]
-    code, _, err = tool("test.py", config, "--checkpoint", demo / "loki", "--report", "--views", "8x1x1", *settings)
+    code, _, err = tool("test.py", CONFIG, "--checkpoint", demo / "loki", "--report", "--views", "8x1x1", *settings)
     assert code == 0, err
     text = (tmp_path / "report.html").read_text().split("</script>")[-1]
     assert text.count("val_0002.mp4") == 1 and "<h2>Unreadable</h2>" in text  # in the list, in no card

@@ -62,7 +62,7 @@ def _show(rows: list[dict]) -> None:
 
 def _name(row: dict) -> str:
     path = Path(row["config"])
-    return f"{path.parent.name}/{path.stem}"
+    return (Path(path.parent.name) / path.stem).as_posix()
 
 
 def _costs(row: dict) -> list[str]:

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=-1, metavar="N", help="from 0; -1 is the last (default)")
     parser.add_argument("--rollout", action="store_true", help="through all blocks instead of one")
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="another one than in training")
-    parser.add_argument("--out", default="runs/attention", metavar="DIR")
+    parser.add_argument("--out", default="runs/attention", metavar="DIR", help="runs/attention by default")
     parser.add_argument("--pretrained", help="where the backbone's weights are now, if not where the config says")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     args = parser.parse_args()
@@ -51,7 +51,8 @@ def _pair(text: str) -> tuple[str, str]:
     name, separator, path = text.partition("=")
     if separator and "/" not in name and not Path(text).exists():  # a folder may be called lr=1e-3
         return name, path
-    return Path(text).parent.name or text, text
+    folder = Path(text) if Path(text).is_dir() else Path(text).parent
+    return folder.name or text, text
 
 
 if __name__ == "__main__":

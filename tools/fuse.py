@@ -21,7 +21,7 @@ def main() -> None:
     parser = cli.Parser(__doc__)
     parser.add_argument("predictions", nargs="+", metavar="PREDICTIONS.npz", help="of tools/test.py")
     parser.add_argument("--weights", metavar="A,B,...", help="one for each file; all the same by default")
-    parser.add_argument("--out", default="runs/fused", metavar="DIR")
+    parser.add_argument("--out", default="runs/fused", metavar="DIR", help="runs/fused by default")
     args = parser.parse_args()
     names = args.predictions
     weights = _weights(args.weights, len(names))

@@ -39,6 +39,9 @@ def main() -> None:
 
 def _push(checkpoint: Path, place: str, results: dict | None, private: bool) -> None:
     tensors, about = read_checkpoint(checkpoint)
+    tested = Path((results or {}).get("checkpoint") or checkpoint)
+    if tested.is_file() and tested.read_bytes() != checkpoint.read_bytes():
+        raise UserError(f"--results: of {tested}, which is another checkpoint than {checkpoint}")
     config = builders.checkpoint_config(about, checkpoint).model_dump()
     trainable = sum(tensor.numel() for tensor in tensors.values())
     card = model_card(config, trainable, results, place)

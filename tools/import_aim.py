@@ -15,6 +15,7 @@ from videoadapt import builders, cli
 from videoadapt.atomic import atomically, writable_folder
 from videoadapt.config import Config, load_config
 from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
+from videoadapt.errors import UserError
 from videoadapt.models.aim import convert_aim, load_aim
 from videoadapt.models.backbone import load_backbone
 from videoadapt.models.pretrained import read_state_dict
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--keep-backbone", action="store_true", help="take the frozen weights from AIM's file too")
     args = parser.parse_args()
+    if not args.weights.is_file():
+        raise UserError(f"{args.weights}: no such checkpoint of AIM's; its README links them")
     config, state = load_config(args.config, args.overrides), read_state_dict(args.weights)
     out = writable_folder(str(args.out), "--out")
     if args.keep_backbone:

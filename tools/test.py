@@ -36,7 +36,7 @@ def _show(tested: workflows.Tested) -> None:
     if len(rows) < len(seen):
         print(f"the {len(rows)} worst of {len(seen)} classes (all of them in results.json):")
     lines = [(tested.classes[row["class"]], row["num_videos"], f"{row['top1']:.2f}") for row in rows]
-    print(cli.table(["class", "videos", "top-1"], lines), end="\n\n")
+    print(cli.table([f"class, {results['views']}", "videos", "top-1"], lines), end="\n\n")
     counts = [results["num_videos"], results["num_unreadable"]]
     keys = ("top1", "top5", "mean_class_accuracy")
     lines = [[row["views"], *counts, *(f"{row[key]:.2f}" for key in keys)] for row in results["protocols"]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,8 +40,9 @@ def draw_maps(path: Path, lines: Sequence[tuple[str, Cells]], columns: Sequence[
 
 def draw_time(path: Path, maps: Mapping[str, np.ndarray], title: str) -> None:
     """Which frames look at which, a square for each model (t t): rows look at columns, in percent."""
-    figure = Figure(figsize=(3.4 * len(maps) + 0.6, 3.9), layout="constrained")
-    figure.suptitle(plain(title), fontsize=10)
+    figure = Figure(figsize=(3.4 * len(maps) + 0.6, 4.2), layout="constrained")
+    lines = [fill(line, 46 * len(maps)) for line in title.splitlines()]
+    figure.suptitle(plain("\n".join(lines)), fontsize=10)
     everything = 100 * np.concatenate([weights.ravel() for weights in maps.values()])
     for axes, (name, weights) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
         shown = axes.imshow(100 * weights, cmap="viridis", vmin=everything.min(), vmax=everything.max())

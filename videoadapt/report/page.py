@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 from videoadapt.report.confusion import Judged, confused_pairs, confusion, worst_and_best
 
 _PAIRS, _VIDEOS, _THUMBNAIL = 20, 8, 224  # rows, cards of each kind, pixels
+_NUMBERED = 20  # classes with numbers in the cells of their matrix
 _NAME = 24  # characters of a class name beside a chart
 _BLUES = [[0, "#ffffff"], [0.001, "#e3eefa"], [0.1, "#9ecae1"], [0.5, "#3182bd"], [1, "#08306b"]]  # rare mistakes show
 _INK, _BLUE, _ORANGE = "#1f2933", "#2b6cb0", "#c05621"
@@ -145,6 +146,7 @@ def _confusion_chart(counts: np.ndarray, classes: Sequence[str]) -> Chart:
             zmin=0,
             zmax=100,
             showscale=False,
+            texttemplate="%{z:.0f}" if len(classes) <= _NUMBERED else None,
             hovertemplate="%{y}<br>taken for %{x}<br>%{customdata} videos, %{z} %<extra></extra>",
         )
     )

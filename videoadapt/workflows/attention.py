@@ -61,7 +61,7 @@ def draw_attention(
     """
     paths, out = [Path(path) for path in paths], Path(out)
     depth = max(len(getattr(model.backbone, "blocks", ())) for model in models.values())
-    where = "rollout" if block is None else f"block {block % max(depth, 1)} of 0 to {depth - 1}"
+    where = "rollout" if block is None else f"block {block % max(depth, 1)} of {depth}, counted from 0"
     title = f"class token, {where}"
     pictures = [path for path in paths if path.suffix.lower() in PICTURES]
     written = []
@@ -92,6 +92,6 @@ def _draw_video(
     atomically(written[0], partial(draw_maps, lines=lines, columns=headings, title=title))
     if times := {name: each.time for name, each in found.items() if each.time is not None}:
         written.append(target.with_name(f"{target.name}.time.png"))
-        between = f"{path.name}: time attention, mean of heads and tokens"
+        between = f"{path.name}:\ntime attention, mean of heads and tokens"
         atomically(written[1], partial(draw_time, maps=times, title=between))
     return written

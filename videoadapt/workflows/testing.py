@@ -1,6 +1,7 @@
 """A multi-view test, from a config and a checkpoint to results on disk."""
 
 import json
+import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from videoadapt.engine.hub import find_checkpoint
 from videoadapt.errors import UserError
 
 _PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord", "torchcodec")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def _device_name(device: torch.device) -> str:
 
 
 def _write(out_dir: Path, tested: Tested) -> None:
+    if (before := _tested_before(out_dir)) not in {None, str(tested.checkpoint)}:
+        log.warning("%s: replaces the results of %s", out_dir, before)
     try:
         for views in tested.protocols:
             name = "predictions.npz" if views == tested.protocols[-1] else f"predictions_{views}.npz"
@@ -139,6 +143,14 @@ def _write(out_dir: Path, tested: Tested) -> None:
     except OSError as error:
         top1 = f"top-1 {tested.results['top1']:.2f} %"
         raise UserError(f"{out_dir}: the results cannot be written ({error.strerror}); {top1}") from None
+
+
+def _tested_before(out_dir: Path) -> str | None:
+    """The checkpoint whose results a folder holds."""
+    try:
+        return json.loads((out_dir / "results.json").read_text(encoding="utf-8"))["checkpoint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _scores(predictions: Predictions, fusion: str) -> Scores:
