@@ -168,6 +168,7 @@ def test_frames_that_change_their_size_are_refused(tmp_path, piece):
         streams[0].width, streams[0].height, streams[0].pix_fmt = 64, 48, "yuv420p"
         other = av.CodecContext.create("libvpx", "w")
         other.width, other.height, other.pix_fmt, other.time_base = 64, 96, "yuv420p", Fraction(1, 25)
+        streams[0].thread_count = other.thread_count = 1  # several can wait for each other without end
         for number, size in enumerate([48] * 16 + [96] * 8):
             frame = av.VideoFrame.from_ndarray(np.full((size, 64, 3), 9 * number, np.uint8), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
