@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +12,8 @@ from PIL import Image
 
 from videoadapt.config import cells, load_study
 from videoadapt.data.digits import write_digits
-from videoadapt.errors import Interrupted, UserError
+from videoadapt.errors import UserError
 from videoadapt.report.study import draw_study, group_mean, method_rows, score, study_lines, study_table
-from videoadapt.workflows.study import CellRunner
 
 BASE = TOOLS.parent / "configs" / "digits" / "linear_mini.yaml"
 
@@ -224,79 +219,6 @@ def test_digits_are_written_as_they_are(digits):
     assert image.size == (64, 64) and np.corrcoef(small.ravel(), scan.ravel())[0, 1] > 0.95
     assert len((digits / "val.csv").read_text().splitlines()) == 298
     assert json.loads((digits / "train.csv").read_text().splitlines()[18].split(",")[1]) == load_digits().target[17]
-
-
-# --- the runner, on programs that do as they are told
-
-
-@pytest.fixture
-def fake_programs(tmp_path):
-    """train.py and test.py that sleep as long as a file of the cell's method says, and leave traces."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    for name in ("train", "test"):
-        (folder / f"{name}.py").write_text(
-            f"""import json, pathlib, sys, time
-out = pathlib.Path(json.loads([a for a in sys.argv if a.startswith("run.out_dir=")][-1].partition("=")[2]))
-(out / "{name}.started").write_text(" ".join(sys.argv))
-if out.parent.name == "bad":
-    while not (out.parents[1] / "slow" / "seed0" / "train.started").exists():
-        time.sleep(0.05)
-    sys.exit("error: it went wrong")
-time.sleep(30 if out.parent.name == "slow" and "{name}" == "train" else 0.2)
-(out / "{name}.ended").touch()
-"""
-        )
-    return folder
-
-
-def _todo(tmp_path, *methods):
-    study = load_study(_write(tmp_path, methods={name: [] for name in methods}))
-    return {cell: cell.config() for cell in cells(study)}
-
-
-def test_each_device_works_on_one_cell_at_a_time(fake_programs, tmp_path):
-    configs, told = _todo(tmp_path, "a", "b", "c", "d"), []
-    CellRunner(fake_programs, ["cuda:0", "cuda:1"]).run(list(configs), configs, told.append)
-    assert sorted(cell.method for cell in told) == ["a", "b", "c", "d"]
-    used = []
-    for config in configs.values():
-        words = Path(config.run.out_dir, "test.started").read_text().split()
-        used.append(next(word for word in words if word.startswith("run.device=")))
-    assert set(used) == {"run.device=cuda:0", "run.device=cuda:1"}
-
-
-def test_a_failing_cell_ends_the_others_and_is_named(fake_programs, tmp_path):
-    configs = _todo(tmp_path, "bad", "slow", "waits")
-    with pytest.raises(UserError, match=r"digits/bad/seed0: train.py ended with code 1: it went wrong \(.*train.log"):
-        CellRunner(fake_programs, ["", ""]).run(list(configs), configs, lambda cell: None)
-    out = tmp_path / "study" / "digits"
-    assert (out / "slow" / "seed0" / "train.started").exists() and not (out / "slow" / "seed0" / "train.ended").exists()
-    assert not (out / "waits" / "seed0" / "train.started").exists()
-
-
-def test_a_signal_to_the_study_reaches_its_cells(fake_programs, tmp_path):
-    configs = _todo(tmp_path, "slow")
-    started = tmp_path / "study" / "digits" / "slow" / "seed0" / "train.started"
-
-    def send():
-        while not started.exists():
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=send).start()
-    with pytest.raises(Interrupted, match="stopped by SIGTERM; the same command goes on"):
-        CellRunner(fake_programs).run(list(configs), configs, lambda cell: None)
-    assert not started.with_name("train.ended").exists()
-
-
-def test_nothing_begins_once_the_study_was_stopped(fake_programs, tmp_path):
-    configs = _todo(tmp_path, "a")
-    runner = CellRunner(fake_programs)
-    runner._stop(UserError("it went wrong elsewhere"))
-    with pytest.raises(UserError, match="it went wrong elsewhere"):
-        runner.run(list(configs), configs, lambda cell: None)
-    assert not list((tmp_path / "study").rglob("*.started"))
 
 
 def test_a_stale_cell_is_found_before_any_other_runs_and_does_not_hide_the_rest(on_digits, tool, tmp_path):

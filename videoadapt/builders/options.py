@@ -42,7 +42,7 @@ def maker(
         for name, p in parameters.items()
         if name not in fixed and p.annotation is not nn.Linear
     }
-    given = validate(create_model(make.__name__, __base__=Section, **schema), options, make.__name__, prefix=where)
+    given = validate(create_model(make.__name__, __base__=Section, **schema), options, prefix=where)
     arguments = {**(defaults or {}), **given.model_dump(exclude_unset=True), **fixed}
     return partial(_construct, make, where, **{key: arguments[key] for key in arguments if key in parameters})
 

@@ -32,13 +32,13 @@ def make_config(raw: Mapping[str, Any], overrides: Sequence[str], source: str) -
     return validate(Config, raw, source)
 
 
-def validate(model: type[BaseModel], raw: Any, source: str, prefix: str = "") -> Any:
+def validate(model: type[BaseModel], raw: Any, source: str = "", prefix: str = "") -> Any:
     """``model`` from plain data; the first thing wrong is a ``UserError`` that begins ``source: prefix.key:``."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a typo explains what is missing
-        raise UserError(f"{source}: {_explain(first, model, prefix)}") from None
+        raise UserError(f"{source}{': ' if source else ''}{_explain(first, model, prefix)}") from None
 
 
 def _explain(error: Mapping, model: type[BaseModel], prefix: str) -> str:
