@@ -129,8 +129,9 @@ def test_a_folder_holds_a_model_with_its_card(demo, tool, tmp_path):
 
 def test_other_files_are_not_overwritten(demo, checkpoint, tool, tmp_path):
     (tmp_path / "README.md").write_text("my project")
-    code, _, err = tool("hub.py", "push", checkpoint, "--to", tmp_path)
-    assert code == 2 and f"--to {tmp_path}: its README.md is not of a shared model; name another folder" in err
+    for action in ("push", "pull"):
+        code, _, err = tool("hub.py", action, checkpoint, "--to", tmp_path)
+        assert code == 2 and f"--to {tmp_path}: its README.md is not of a shared model; name another folder" in err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["my project"]
     for _ in range(2):  # its own it may
         assert tool("hub.py", "push", checkpoint, "--to", tmp_path / "mine")[0] == 0

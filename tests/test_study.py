@@ -95,7 +95,7 @@ def test_the_average_of_lokis_table_1():
     rows = [
         _row(d, b, v) for b, values in (("in21k", in21k), ("clip", clip)) for d, v in zip(data, values, strict=True)
     ]
-    lines = study_lines(rows, ["loki"], data, {})
+    lines = study_lines(rows, ["loki"], data, {}, per_data=2)
     header, table = study_table(lines, data, {}, {})
     assert header == ["method", *data, "average", "trainable", "checkpoint (MB)", "step (ms)", "saved (MB)"]
     printed = [
@@ -128,15 +128,23 @@ def test_the_mean_of_group_means_of_karsts_table_1():
     )
     rows = [_row(name, "", value) for name, value in values.items()]
     assert round(group_mean(rows, groups), 1) == 78.1
-    (unfinished,) = study_lines(rows[:-1], ["loki"], list(values), groups)
+    (unfinished,) = study_lines(rows[:-1], ["loki"], list(values), groups, per_data=1)
     assert unfinished.average is None  # and no line in the picture
     assert study_table([unfinished], list(values), groups, {})[1][0][-5] == "-"
 
 
+def test_a_method_with_cells_still_to_do_has_no_number_there():
+    """One backbone alone would look like a mean of both, without a gap."""
+    rows = [_row("a", "in21k", 50.0), _row("a", "clip", 60.0), _row("b", "clip", 90.0)]
+    (line,) = study_lines(rows, ["loki"], ["a", "b"], {}, per_data=2)
+    assert study_table([line], ["a", "b"], {}, {})[1][0][:4] == ["loki", "55.0 (10.0)", "-", "-"]
+    assert method_rows([line], {})[0]["mean_top1"] is None
+
+
 def test_the_picture_shows_each_finished_method(tmp_path):
     rows = [_row("a", b, 50.0 + 3 * seed, seed, method) for b in ("x", "y") for seed in (0, 1) for method in ("l", "m")]
-    draw_study(tmp_path / "study.png", study_lines(rows, ["l", "m"], ["a"], {}))
-    draw_study(tmp_path / "empty.png", study_lines(rows, ["l", "m"], ["a", "b"], {}))
+    draw_study(tmp_path / "study.png", study_lines(rows, ["l", "m"], ["a"], {}, per_data=4))
+    draw_study(tmp_path / "empty.png", study_lines(rows, ["l", "m"], ["a", "b"], {}, per_data=4))
     sizes = [Image.open(tmp_path / name).size[0] for name in ("study.png", "empty.png")]
     assert sizes == [1452, 726]  # a second panel for the backbones
 

@@ -14,8 +14,6 @@ from videoadapt.engine import metrics
 from videoadapt.engine.fusion import Scores, fuse, packed, read_predictions
 from videoadapt.errors import UserError
 
-_KEYS = ("top1", "top5", "mean_class_accuracy")
-
 
 def main() -> None:
     parser = cli.Parser(__doc__)
@@ -52,7 +50,7 @@ def _weights(text: str | None, count: int) -> list[float]:
 
 def _accuracies(scores: Scores) -> list[str]:
     found = metrics.summary(scores.label, scores.scores)
-    return [f"{found[key]:.2f}" for key in _KEYS]
+    return [f"{found[key]:.2f}" for key in metrics.ACCURACIES]
 
 
 if __name__ == "__main__":

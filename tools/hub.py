@@ -5,14 +5,12 @@ and, with --results, what tools/test.py found. Every program takes hf://owner/na
 """
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
 from videoadapt import builders, cli
-from videoadapt.atomic import atomically, writable_folder
 from videoadapt.engine.checkpoint import read_checkpoint
-from videoadapt.engine.hub import BESIDE, CHECKPOINT, HUB, find_checkpoint, model_card, push_folder, write_folder
+from videoadapt.engine.hub import HUB, copy_folder, find_checkpoint, model_card, push_folder, write_folder
 from videoadapt.errors import UserError
 
 
@@ -30,11 +28,8 @@ def main() -> None:
     elif args.to.startswith(HUB):
         raise UserError(f"--to {args.to}: pull writes into a folder")
     else:
-        folder = writable_folder(args.to, "--to")
-        beside = {name: source.parent / name for name in BESIDE if (source.parent / name).is_file()}
-        for name, path in {CHECKPOINT: source, **beside}.items():
-            atomically(folder / name, lambda draft, path=path: shutil.copyfile(path, draft))
-        print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+        copy_folder(source, Path(args.to))
+        _show(args.to)
 
 
 def _push(checkpoint: Path, place: str, results: dict | None, private: bool) -> None:
@@ -47,11 +42,15 @@ def _push(checkpoint: Path, place: str, results: dict | None, private: bool) -> 
     card = model_card(config, trainable, results, place)
     if not place.startswith(HUB):
         write_folder(Path(place), checkpoint, config, card, results)
-        print(f"{place}: {', '.join(sorted(path.name for path in Path(place).iterdir()))}")
+        _show(place)
         return
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), checkpoint, config, card, results)
         print(push_folder(Path(folder), place.removeprefix(HUB), private))
+
+
+def _show(folder: str) -> None:
+    print(f"{folder}: {', '.join(sorted(path.name for path in Path(folder).iterdir()))}")
 
 
 def _results(path: Path | None) -> dict | None:

@@ -68,7 +68,8 @@ def _still_good(config: Config) -> bool:
 
 def _report(study: Study, rows: Sequence[dict], costs: Mapping[str, dict]) -> str:
     """Write the study's files; the table."""
-    lines = study_lines(rows, list(study.methods), study.data, study.groups)
+    per_data = len(study.backbones) * len(study.seeds)
+    lines = study_lines(rows, list(study.methods), study.data, study.groups, per_data)
     table = cli.table(*study_table(lines, study.data, study.groups, costs))
     out = writable_folder(study.out_dir, "out_dir")
     atomically(out / "study.png", lambda path: draw_study(path, lines))

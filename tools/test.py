@@ -8,6 +8,7 @@ run.out_dir; --report adds report.html, one page to look at.
 
 from videoadapt import cli, workflows
 from videoadapt.config import load_config
+from videoadapt.engine.metrics import ACCURACIES
 
 _LONG = 60  # classes; past that the table shows the worst
 
@@ -38,8 +39,7 @@ def _show(tested: workflows.Tested) -> None:
     lines = [(tested.classes[row["class"]], row["num_videos"], f"{row['top1']:.2f}") for row in rows]
     print(cli.table([f"class, {results['views']}", "videos", "top-1"], lines), end="\n\n")
     counts = [results["num_videos"], results["num_unreadable"]]
-    keys = ("top1", "top5", "mean_class_accuracy")
-    lines = [[row["views"], *counts, *(f"{row[key]:.2f}" for key in keys)] for row in results["protocols"]]
+    lines = [[row["views"], *counts, *(f"{row[key]:.2f}" for key in ACCURACIES)] for row in results["protocols"]]
     print(cli.table(["views", "videos", "unreadable", "top-1", "top-5", "mean class"], lines))
 
 

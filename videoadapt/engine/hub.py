@@ -13,9 +13,9 @@ from videoadapt.atomic import atomically, writable_folder
 from videoadapt.errors import UserError
 
 HUB = "hf://"
-CHECKPOINT = "model.safetensors"
-BESIDE = ("config.yaml", "results.json", "README.md")  # what may lie beside it
-_IN_FOLDERS = (CHECKPOINT, "best.safetensors", "last.safetensors")  # of a shared model, of a run
+_CHECKPOINT = "model.safetensors"
+_BESIDE = ("config.yaml", "results.json", "README.md")  # what may lie beside it
+_IN_FOLDERS = (_CHECKPOINT, "best.safetensors", "last.safetensors")  # of a shared model, of a run
 _MARK = "library_name: videoadapt"
 _CARD = """---
 {{ card_data }}
@@ -102,22 +102,32 @@ def write_folder(
 ) -> None:
     """model.safetensors, config.yaml, README.md (the card) and results.json if there are results.
 
-    UserError for a folder that holds other files of these names; an earlier push is replaced.
+    UserError for a folder that holds other files of these names; an earlier model there is replaced.
     """
-    taken = [name for name in (CHECKPOINT, *BESIDE) if (folder / name).exists()]
-    if taken and _MARK not in _text(folder / "README.md"):
-        raise UserError(f"--to {folder}: its {taken[0]} is not of a shared model; name another folder")
+    _check_free(folder)
     files = {"README.md": str(card), "config.yaml": yaml.safe_dump(config, sort_keys=False)}
     if results:
         files["results.json"] = json.dumps(results, indent=2) + "\n"
     writable_folder(str(folder), "--to", checkpoint.stat().st_size)
-    atomically(folder / CHECKPOINT, lambda path: shutil.copyfile(checkpoint, path))
+    atomically(folder / _CHECKPOINT, lambda path: shutil.copyfile(checkpoint, path))
     for name, text in files.items():
         atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def copy_folder(checkpoint: Path, folder: Path) -> None:
+    """What ``find_checkpoint`` found, and what belongs to it, into a folder of one's own; refused as above."""
+    _check_free(folder)
+    writable_folder(str(folder), "--to", checkpoint.stat().st_size)
+    beside = {name: checkpoint.parent / name for name in _BESIDE if (checkpoint.parent / name).is_file()}
+    for name, path in {_CHECKPOINT: checkpoint, **beside}.items():
+        atomically(folder / name, lambda draft, path=path: shutil.copyfile(path, draft))
+
+
+def _check_free(folder: Path) -> None:
+    taken = [name for name in (_CHECKPOINT, *_BESIDE) if (folder / name).exists()]
+    card = folder / "README.md"
+    if taken and not (card.is_file() and _MARK in card.read_text(encoding="utf-8", errors="replace")):
+        raise UserError(f"--to {folder}: its {taken[0]} is not of a shared model; name another folder")
 
 
 def push_folder(folder: Path, repository: str, private: bool) -> str:
@@ -136,7 +146,7 @@ def push_folder(folder: Path, repository: str, private: bool) -> str:
 
 def _pulled(text: str) -> Path:
     repository, _, revision = text.removeprefix(HUB).partition("@")
-    wanted = [CHECKPOINT, *BESIDE]
+    wanted = [_CHECKPOINT, *_BESIDE]
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # as above

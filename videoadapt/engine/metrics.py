@@ -2,6 +2,8 @@
 
 import numpy as np
 
+ACCURACIES = ("top1", "top5", "mean_class_accuracy")
+
 
 def top_k_accuracy(label: np.ndarray, scores: np.ndarray, k: int) -> float:
     """Share of rows whose label is among the k highest scores; equal scores rank by class number.

@@ -38,9 +38,7 @@ def score(rows: Sequence[Row]) -> Score:
 
 def average(rows: Sequence[Row], groups: Groups) -> Score:
     """Over groups of data sets of their means; the gap is the mean of the data sets' gaps, as in LoKi's table 1."""
-    names = {name for members in groups.values() for name in members}
-    whole = [each for each in _by(rows, "seed").values() if names <= {row["data"] for row in each}]
-    seeds = [group_mean(each, groups) for each in whole]
+    seeds = [group_mean(each, groups) for each in _by(rows, "seed").values()]
     gaps = [found.gap for each in _by(rows, "data").values() if (found := score(each)).gap is not None]
     std = stdev(seeds) if len(seeds) > 1 else None
     return Score(group_mean(rows, groups), mean(gaps) if gaps else None, std)
@@ -58,9 +56,9 @@ class Line(NamedTuple):
     name: str
     method: str
     rows: list[Row]
-    scores: dict[str, Score]  # by data set
+    scores: dict[str, Score]  # by data set, where every backbone and seed is finished
     groups: dict[str, float]
-    average: Score | None  # once it has all of its cells
+    average: Score | None  # if that is so on every data set
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -69,17 +67,22 @@ class Line(NamedTuple):
         return min(found), max(found)
 
 
-def study_lines(rows: Sequence[Row], methods: Sequence[str], data: Sequence[str], groups: Groups) -> list[Line]:
-    """A line for each method and variant that has finished cells."""
+def study_lines(
+    rows: Sequence[Row], methods: Sequence[str], data: Sequence[str], groups: Groups, per_data: int
+) -> list[Line]:
+    """A line for each method and variant that has finished cells.
+
+    Args:
+        per_data: cells of a method on one data set, backbones times seeds: a mean of fewer would be of other things.
+    """
     names = sorted(_by(rows, "variant", "method"), key=lambda key: methods.index(key[1]))
     lines = []
     for variant, method in names:
         mine = [row for row in rows if (row["variant"], row["method"]) == (variant, method)]
-        by_data = _by(mine, "data")
-        complete = by_data.keys() >= set(data)
+        scores = {name: score(each) for name, each in _by(mine, "data").items() if len(each) == per_data}
+        complete = scores.keys() >= set(data)
         whole = average(mine, groups or {"all": data}) if complete else None
         parts = {name: group_mean(mine, {name: members}) for name, members in groups.items()} if complete else {}
-        scores = {name: score(each) for name, each in by_data.items()}
         lines.append(Line(f"{method} {variant}".strip(), method, mine, scores, parts, whole))
     return lines
 

@@ -25,7 +25,7 @@ def write_report(tested: Tested) -> Path:
         tested.classes,
         label,
         scores,
-        tested.accuracies(),
+        tested.accuracies,
         {
             heading: [_card(config, judged, paths[main.index[readable[judged.row]]]) for judged in chosen]
             for heading, chosen in (("Worst: wrong and sure of it", worst), ("Best: right and sure of it", best))

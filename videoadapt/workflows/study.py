@@ -17,11 +17,12 @@ from videoadapt.atomic import writable_folder
 from videoadapt.config import WITHOUT_EFFECT, Cell, Config, first_difference, validate
 from videoadapt.engine import distributed
 from videoadapt.engine.cost import saved_bytes, step_seconds
+from videoadapt.engine.metrics import ACCURACIES
 from videoadapt.errors import UserError
 from videoadapt.signals import StopSignals
 
 _FREE = frozenset({"run", *(f"data.{key}" for key in WITHOUT_EFFECT)})  # what changes no result
-_SCORES = ("top1", "top5", "mean_class_accuracy", "views")
+_SCORES = (*ACCURACIES, "views")
 _CHECKPOINT = "last.safetensors"
 
 

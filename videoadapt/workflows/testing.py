@@ -23,6 +23,7 @@ from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
 from videoadapt.engine.fusion import Scores, packed
 from videoadapt.engine.hub import find_checkpoint
+from videoadapt.engine.metrics import ACCURACIES
 from videoadapt.errors import UserError
 
 _PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord", "torchcodec")
@@ -45,22 +46,22 @@ class Tested:
         """Those of the last protocol."""
         return self.predictions[self.protocols[-1]]
 
+    @cached_property
     def accuracies(self) -> dict[str, dict[str, float]]:
-        """top1, top5 and mean_class_accuracy in percent, of each protocol and step."""
-        keys = ("top1", "top5", "mean_class_accuracy")
+        """``ACCURACIES`` in percent, of each protocol and step."""
         found = {name: predictions.results() for name, predictions in self.predictions.items()}
-        return {name: {key: results[key] for key in keys} for name, results in found.items()}
+        return {name: {key: results[key] for key in ACCURACIES} for name, results in found.items()}
 
     @cached_property
     def results(self) -> dict[str, Any]:
         """What results.json holds: the last protocol's numbers, those of every one, and how they came about."""
         installed = {distribution.name: distribution.version for distribution in distributions()}
-        config, accuracies = self.config, self.accuracies()
+        config = self.config
         return {
             **self.main.results(),
             "unit": "percent",
             "views": self.protocols[-1],
-            "protocols": [{"views": name, **accuracies[name]} for name in self.protocols],
+            "protocols": [{"views": name, **self.accuracies[name]} for name in self.protocols],
             "fusion": config.test.fusion,
             "on_bad": config.test.on_bad,
             "decoder": config.data.decoder,
