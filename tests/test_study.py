@@ -195,6 +195,22 @@ def test_a_study_of_real_pictures_learns_and_keeps_what_is_finished(on_digits, t
         assert code == 2 and "results.json: not the results of tools/test.py; remove the folder" in err
 
 
+def test_a_study_of_the_demos_videos(demo, tool, tmp_path):
+    files = {"train": "train.csv", "val": "val.csv", "classes": "classes.txt", "root": ""}
+    lists = [f"data.{key}={demo / 'data' / name}" for key, name in files.items()]
+    path = _write(
+        tmp_path,
+        base=str(TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml"),
+        data=["demo"],
+        methods={"linear": ["model.slots={}"]},
+        overrides=[*lists, "optim.epochs=1", "optim.batch_size=4", "run.threads=1"],
+    )
+    code, out, err = tool("study.py", path, "--devices", "cpu", "--no-cost")
+    assert code == 0 and "| linear |" in out and "2,312" in out, err
+    (row,) = csv.DictReader((tmp_path / "study" / "cells.csv").open())
+    assert row["views"] == "8x2x3" and "| 8x2x3 |" in (tmp_path / "study/demo/linear/seed0/test.log").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
