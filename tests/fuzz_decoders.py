@@ -16,8 +16,8 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 from zoo import WHOLE
 
-from videoadapt.data.decode import BACKENDS, VideoReadError, open_video
 from videoadapt.data.sampling import segment_indices
+from videoadapt.video import BACKENDS, VideoReadError, open_video
 
 SECONDS = 30
 

@@ -14,8 +14,8 @@ from videoadapt.adapters import KANLinear, KarstLinear
 from videoadapt.benchmarks import decode
 from videoadapt.benchmarks.models import ModelBench
 from videoadapt.benchmarks.peers import Aim, BuiltKarstLinear, EfficientKanLinear
-from videoadapt.data.decode import open_video
 from videoadapt.engine.cost import interleaved, step_seconds
+from videoadapt.video import open_video
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from test_adapters import CASES
 from torch import nn
 
 from videoadapt.adapters import SLOTS
-from videoadapt.adapters.adapter import Adapter
-from videoadapt.adapters.adaptformer import AdaptFormer
-from videoadapt.adapters.loki import LoKi
+from videoadapt.adapters.slots.adapter import Adapter
+from videoadapt.adapters.slots.adaptformer import AdaptFormer
+from videoadapt.adapters.slots.loki import LoKi
 from videoadapt.benchmarks.peers import Aim, composed_loki
 from videoadapt.builders import build_model
 from videoadapt.engine.cost import kept_bytes, packed_bytes, saved_bytes

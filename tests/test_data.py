@@ -7,14 +7,14 @@ from conftest import encode, numbered_frames, read_number
 
 from videoadapt.config import DataConfig
 from videoadapt.data.datasets import TestVideos, TrainVideos
-from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import TrainBatches, test_loader, train_loader
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
-from videoadapt.data.synthetic import CLASSES, write_motion_videos
 from videoadapt.data.transforms import TestTransform, TrainTransform, crop_corners
 from videoadapt.data.views import Views
+from videoadapt.demo.motions import CLASSES, write_motion_videos
+from videoadapt.video.decode.pyav import PyavVideo
+from videoadapt.video.reader import VideoReader
 
 TestVideos.__test__ = TestTransform.__test__ = test_loader.__test__ = False
 

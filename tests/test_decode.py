@@ -7,7 +7,7 @@ import pytest
 from conftest import encode, numbered_frames, read_number
 from PIL import Image
 
-from videoadapt.data.decode import VideoReadError, open_video
+from videoadapt.video import VideoReadError, open_video
 
 COUNT = 60
 FILES = {

@@ -7,7 +7,7 @@ from conftest import GOLDEN
 from torch import nn
 
 from videoadapt.adapters import SLOTS, KANLinear, KarstLinear, LoraLinear
-from videoadapt.adapters.splines import recursive_basis, spline_basis
+from videoadapt.adapters.kan.splines import recursive_basis, spline_basis
 from videoadapt.layout import Layout
 
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 import videoadapt
 from videoadapt.config import load_config
-from videoadapt.data.decode import BACKENDS, VideoReadError, open_video
 from videoadapt.engine.folder import read_state
 from videoadapt.models.backbone import MINI, load_backbone
 from videoadapt.models.pretrained import read_state_dict
+from videoadapt.video import BACKENDS, VideoReadError, open_video
 
 
 def test_hundreds_of_mutated_files(tmp_path):

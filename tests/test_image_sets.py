@@ -12,8 +12,8 @@ import torchvision.datasets as sets
 from PIL import Image
 
 from videoadapt.data.annotations import CONVERTERS, DOWNLOADABLE, divide, locate
-from videoadapt.data.decode import open_video
 from videoadapt.errors import UserError
+from videoadapt.video import open_video
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 

@@ -9,13 +9,15 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("videoadapt/**/*.py"), *ROOT.glob("tools/*.py")])
 LEAVES = {"atomic", "errors", "layout", "precision", "signals", "tensorfile"}  # may be imported by everyone
 ALLOWED = {
-    "models": {"models"},
-    "adapters": {"adapters"},
-    "data": {"data"},
-    "engine": {"engine"},
-    "report": {"report"},
-    "benchmarks": {"benchmarks", "adapters", "builders", "config", "data", "engine", "models"},
-    "config": {"config"},
+    "models": set(),
+    "adapters": set(),
+    "video": set(),
+    "data": {"video"},
+    "demo": {"video"},
+    "engine": set(),
+    "report": set(),
+    "benchmarks": {"adapters", "builders", "config", "data", "engine", "models", "video"},
+    "config": set(),
     "atomic": set(),
     "errors": set(),
     "layout": set(),
@@ -23,8 +25,8 @@ ALLOWED = {
     "signals": set(),
     "tensorfile": set(),
     "cli": set(),
-    "workflows": {"workflows", "builders", "models", "adapters", "data", "engine", "report", "config"},
-    "builders": {"builders", "models", "adapters", "data", "engine", "report", "config"},
+    "workflows": {"builders", "models", "adapters", "data", "video", "engine", "report", "config"},
+    "builders": {"models", "adapters", "data", "video", "engine", "config"},
     "__init__": {"adapters", "builders", "config", "workflows"},
 }
 

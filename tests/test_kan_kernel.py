@@ -10,9 +10,9 @@ import pytest
 import torch
 from interpreted_kernels import inputs, layer_of
 
-from videoadapt import adapters
-from videoadapt.adapters import KANLinear, kan_kernel, kan_pieces
-from videoadapt.adapters.kan_kernel import kan_linear, kan_linear_backward
+from videoadapt.adapters import KANLinear, kan
+from videoadapt.adapters.kan import kernel, pieces
+from videoadapt.adapters.kan.kernel import kan_linear, kan_linear_backward
 
 FORMS = [
     pytest.param(False, id="eager"),
@@ -23,7 +23,7 @@ FORMS = [
 @pytest.fixture
 def few(monkeypatch):
     """Pieces of four tokens, so that nine make three and the last is short."""
-    monkeypatch.setattr(kan_pieces, "_FEATURES", 8 * 5 * 4)
+    monkeypatch.setattr(pieces, "_FEATURES", 8 * 5 * 4)
 
 
 @pytest.mark.parametrize("compiled", FORMS)
@@ -85,13 +85,13 @@ def test_no_tokens_are_no_error():
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch):
-    monkeypatch.setattr(kan_pieces, "_compiled", lambda: pytest.fail("there is no compiler"))
+    monkeypatch.setattr(pieces, "_compiled", lambda: pytest.fail("there is no compiler"))
     monkeypatch.setenv("CXX", "no-such-compiler")
-    kan_pieces.has_compiler.cache_clear()
+    pieces.has_compiler.cache_clear()
     layer, parameters = layer_of(5, 7)
     x = inputs(4, 5)
     torch.testing.assert_close(kan_linear(x, *parameters, 5, True), layer.reference(x), rtol=1e-4, atol=1e-5)
-    kan_pieces.has_compiler.cache_clear()
+    pieces.has_compiler.cache_clear()
 
 
 def test_the_gpu_kernels_through_tritons_interpreter():
@@ -104,8 +104,8 @@ def test_the_gpu_kernels_through_tritons_interpreter():
 
 
 def test_a_gpu_without_triton_falls_back(monkeypatch):
-    kan_kernel._kernels.cache_clear()
-    monkeypatch.delattr(adapters, "kan_triton", raising=False)
-    monkeypatch.setitem(sys.modules, "videoadapt.adapters.kan_triton", None)  # its import fails
-    assert kan_kernel._kernels() is None
-    kan_kernel._kernels.cache_clear()
+    kernel._kernels.cache_clear()
+    monkeypatch.delattr(kan, "triton_kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "videoadapt.adapters.kan.triton_kernels", None)  # its import fails
+    assert kernel._kernels() is None
+    kernel._kernels.cache_clear()

@@ -14,9 +14,6 @@ from PIL import Image
 
 import videoadapt
 from videoadapt.builders import build_model, file_reading
-from videoadapt.data.decode import open_video
-from videoadapt.data.encode import write_video
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
 from videoadapt.data.transforms import TestTransform
 from videoadapt.data.views import Views
@@ -24,6 +21,9 @@ from videoadapt.data.windows import Window, sliding_windows, window_samples
 from videoadapt.errors import UserError
 from videoadapt.report.caption import captioned
 from videoadapt.report.timeline import draw_timeline
+from videoadapt.video import open_video
+from videoadapt.video.encode import write_video
+from videoadapt.video.reader import VideoReader
 from videoadapt.workflows import classify_files, media_files, own_names, write_annotated
 
 TestTransform.__test__ = False

@@ -11,9 +11,9 @@ import pytest
 from conftest import encode, numbered_frames
 from PIL import Image
 
-from videoadapt.data import inspection
 from videoadapt.data.annotations import pictures
 from videoadapt.data.lists import read_classes, read_list
+from videoadapt.video import inspection
 
 VTAB = [(name, folders[0]) for name, folders in pictures.VTAB.items()]
 NAMES = ["-mmq0PT #1", "b, c", "x"]

@@ -17,20 +17,21 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from videoadapt.builders.data import build_test_loader, build_train_loader
 from videoadapt.config import Config
-from videoadapt.data.cache import VideoCache
 from videoadapt.data.datasets import TestVideos
-from videoadapt.data.decode import open_video
-from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import auto_workers, test_loader
 from videoadapt.data.pytorchvideo import labeled_videos
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
-from videoadapt.data.store import open_store
-from videoadapt.data.transforms import TestTransform, resize_short_side
+from videoadapt.data.transforms import TestTransform
 from videoadapt.data.views import Views, plan
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
+from videoadapt.video import open_video
+from videoadapt.video.cache import VideoCache
+from videoadapt.video.decode.pyav import PyavVideo
+from videoadapt.video.reader import VideoReader
+from videoadapt.video.resize import resize_short_side
+from videoadapt.video.store import open_store
 
 TestVideos.__test__ = TestTransform.__test__ = test_loader.__test__ = False
 COUNT = 40

@@ -14,16 +14,16 @@ import torch
 from chaos import Job, compare, train, write_problem
 from conftest import encode, numbered_frames
 
-from videoadapt.data.cache import VideoCache
 from videoadapt.data.datasets import TestVideos, TrainVideos
-from videoadapt.data.decode import VideoReadError
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import TrainBatches, train_loader
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
-from videoadapt.data.store import open_store
 from videoadapt.data.transforms import TestTransform
 from videoadapt.errors import UserError
+from videoadapt.video import VideoReadError
+from videoadapt.video.cache import VideoCache
+from videoadapt.video.reader import VideoReader
+from videoadapt.video.store import open_store
 
 TestVideos.__test__ = TestTransform.__test__ = False
 NAMES = ["-a #1.mp4", "some class/b.c, d.mp4", "some class/é.avi", "p.png"]
@@ -302,7 +302,7 @@ def test_a_network_that_hiccups_is_asked_again(folder, monkeypatch):
         return fetch(path)
 
     monkeypatch.setattr(store._fs, "cat_file", hiccup)
-    monkeypatch.setattr("videoadapt.data.store._PAUSES", (0, 0))
+    monkeypatch.setattr("videoadapt.video.store._PAUSES", (0, 0))
     assert len(VideoReader(store).clips(NAMES[0], _indices).frames) == 4 and len(calls) == 2
     monkeypatch.setattr(store._fs, "cat_file", lambda path: 1 / 0)
     with pytest.raises(VideoReadError, match=r"cannot be fetched \(ZeroDivisionError"):

@@ -11,7 +11,7 @@ from conftest import TOOLS
 from PIL import Image
 
 from videoadapt.config import cells, load_study
-from videoadapt.data.digits import write_digits
+from videoadapt.demo.digits import write_digits
 from videoadapt.errors import UserError
 from videoadapt.report.study import draw_study, group_mean, method_rows, score, study_lines, study_table
 

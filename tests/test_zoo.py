@@ -16,9 +16,9 @@ from conftest import encode, numbered_frames, read_number
 from fuzz_decoders import run, write_mutants
 from zoo import BROKEN, COUNT, WHOLE
 
-from videoadapt.data import decode
-from videoadapt.data.decode import BACKENDS, VideoReadError, decord, open_video, require_backend
 from videoadapt.errors import UserError
+from videoadapt.video import decode
+from videoadapt.video.decode import BACKENDS, VideoReadError, decord, open_video, require_backend
 
 
 def _skip_unloadable(backend):

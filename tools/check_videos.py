@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from videoadapt import cli
 from videoadapt.atomic import writable_folder
-from videoadapt.data.decode import BACKENDS, require_backend
-from videoadapt.data.inspection import STATUSES, UNREADABLE, Finding, inspect_video
 from videoadapt.data.lists import read_list, write_csv
 from videoadapt.data.loaders import auto_workers
-from videoadapt.data.store import open_store
 from videoadapt.errors import UserError
+from videoadapt.video import BACKENDS, require_backend
+from videoadapt.video.inspection import STATUSES, UNREADABLE, Finding, inspect_video
+from videoadapt.video.store import open_store
 
 _BATCH = 1024  # files handed out at a time, so that a list of millions fits
 

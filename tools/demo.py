@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoadapt import cli
-from videoadapt.data.decode import open_video
-from videoadapt.data.synthetic import CLASSES, write_motion_videos
+from videoadapt.demo.motions import CLASSES, write_motion_videos
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.report.curves import draw_comparison, read_metrics
+from videoadapt.video import open_video
 
 TOOLS = Path(__file__).parent
 CONFIG = TOOLS.parent / "configs" / "demo" / "loki_mini_8f.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from videoadapt import cli
 from videoadapt.atomic import writable_folder
-from videoadapt.data.digits import write_digits
+from videoadapt.demo.digits import write_digits
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from videoadapt import cli
 from videoadapt.atomic import writable_folder
 from videoadapt.data.lists import read_list
-from videoadapt.data.store import Store, open_store
 from videoadapt.errors import UserError
+from videoadapt.video.store import Store, open_store
 
 _NAME = re.compile(r"((?:.*/)?[^./]*)\.([^/]+)", re.DOTALL)  # WebDataset's key and suffix
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from videoadapt import builders, cli, workflows
 from videoadapt.atomic import atomically, writable_folder
-from videoadapt.data.decode import VideoReadError
-from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.data.windows import Window
 from videoadapt.engine import distributed
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.timeline import draw_timeline
+from videoadapt.video import VideoReadError
+from videoadapt.video.media import PICTURES
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from timm.scheduler import CosineLRScheduler
 from torch import Generator, Tensor, nn
 from tqdm import trange
 
-from videoadapt.data import sprites
+from videoadapt.demo import sprites
 from videoadapt.models.backbone import MINI_WEIGHTS, create_mini
 
 SIDE, BATCH = 64, 64

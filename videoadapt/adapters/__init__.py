@@ -8,18 +8,19 @@ made x, and keeps for the backward pass what the norm keeps anyway. A *linear tu
 ``zero_start=True``) and can be ``merged()`` into a plain linear. ``Prompt`` is the one thing that is neither.
 """
 
-from videoadapt.adapters.adapter import Adapter
-from videoadapt.adapters.adaptformer import AdaptFormer
-from videoadapt.adapters.bitfit import BitfitLinear
-from videoadapt.adapters.convpass import Convpass
-from videoadapt.adapters.fact import FactLinear
-from videoadapt.adapters.kan import KAN, KANLinear
-from videoadapt.adapters.karst import KarstLinear
-from videoadapt.adapters.loki import LoKi
-from videoadapt.adapters.lora import LoraLinear
+from videoadapt.adapters.kan.linear import KANLinear
 from videoadapt.adapters.prompt import Prompt
-from videoadapt.adapters.ssf import SsfLinear
-from videoadapt.adapters.st_adapter import STAdapter
+from videoadapt.adapters.slots.adapter import Adapter
+from videoadapt.adapters.slots.adaptformer import AdaptFormer
+from videoadapt.adapters.slots.convpass import Convpass
+from videoadapt.adapters.slots.kan import KAN
+from videoadapt.adapters.slots.loki import LoKi
+from videoadapt.adapters.slots.st_adapter import STAdapter
+from videoadapt.adapters.tuners.bitfit import BitfitLinear
+from videoadapt.adapters.tuners.fact import FactLinear
+from videoadapt.adapters.tuners.karst import KarstLinear
+from videoadapt.adapters.tuners.lora import LoraLinear
+from videoadapt.adapters.tuners.ssf import SsfLinear
 
 SLOTS = {
     "adapter": Adapter,

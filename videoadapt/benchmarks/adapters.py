@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videoadapt.adapters.adapter import Adapter
-from videoadapt.adapters.kan import KAN
-from videoadapt.adapters.kan_pieces import has_compiler
-from videoadapt.adapters.karst import KarstLinear
-from videoadapt.adapters.loki import LoKi
+from videoadapt.adapters.kan.pieces import has_compiler
+from videoadapt.adapters.slots.adapter import Adapter
+from videoadapt.adapters.slots.kan import KAN
+from videoadapt.adapters.slots.loki import LoKi
+from videoadapt.adapters.tuners.karst import KarstLinear
 from videoadapt.benchmarks.peers import BuiltKarstLinear, composed_loki
 from videoadapt.benchmarks.rows import Side, rows
 from videoadapt.engine.cost import kept_bytes, packed_bytes

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from videoadapt.benchmarks.rows import Side, rows
-from videoadapt.data.cache import VideoCache
-from videoadapt.data.decode import Backend, is_available, open_video
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import segment_indices
-from videoadapt.data.transforms import resize_short_side
+from videoadapt.video import Backend, is_available, open_video
+from videoadapt.video.cache import VideoCache
+from videoadapt.video.reader import VideoReader
+from videoadapt.video.resize import resize_short_side
 
 Frames = Callable[[], np.ndarray]
 

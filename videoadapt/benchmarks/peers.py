@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from videoadapt.adapters.adapter import Adapter
-from videoadapt.adapters.kan import KANLinear
-from videoadapt.adapters.karst import KarstLinear
-from videoadapt.adapters.loki import LoKi
-from videoadapt.adapters.splines import recursive_basis
+from videoadapt.adapters.kan.linear import KANLinear
+from videoadapt.adapters.kan.splines import recursive_basis
+from videoadapt.adapters.slots.adapter import Adapter
+from videoadapt.adapters.slots.loki import LoKi
+from videoadapt.adapters.tuners.karst import KarstLinear
 
 
 class EfficientKanLinear(KANLinear):

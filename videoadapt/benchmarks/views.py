@@ -13,11 +13,11 @@ from videoadapt.builders import build_model
 from videoadapt.config import ModelConfig
 from videoadapt.data.datasets import TestVideos
 from videoadapt.data.lists import Record
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices
 from videoadapt.data.transforms import TestTransform
 from videoadapt.data.views import Views
 from videoadapt.engine.evaluate import Evaluator
+from videoadapt.video.reader import VideoReader
 
 
 class ViewBench:

@@ -9,18 +9,18 @@ from torch.utils.data import DataLoader
 
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig, check_views
-from videoadapt.data.cache import VideoCache
 from videoadapt.data.datasets import TestVideos, TrainVideos
-from videoadapt.data.decode import open_video, require_backend
 from videoadapt.data.lists import Record, Records, read_classes, read_list
 from videoadapt.data.loaders import TrainBatches, auto_workers, test_loader, train_loader
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.sampling import dense_indices, segment_indices
-from videoadapt.data.store import Store, open_store
 from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Plan, Views, plan
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
+from videoadapt.video import open_video, require_backend
+from videoadapt.video.cache import VideoCache
+from videoadapt.video.reader import VideoReader
+from videoadapt.video.store import Store, open_store
 
 _FEW = 8  # files that are not worth starting workers for
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videoadapt.data.decode import VideoReadError
 from videoadapt.data.lists import Record
-from videoadapt.data.reader import VideoReader
 from videoadapt.data.transforms import TestTransform
+from videoadapt.video import VideoReadError
+from videoadapt.video.reader import VideoReader
 
 _ATTEMPTS = 10  # at other videos, in place of an unreadable one
 

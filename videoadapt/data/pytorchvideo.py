@@ -17,8 +17,8 @@ from pytorchvideo.data.video import Video
 from torch import Tensor
 from torch.utils.data import RandomSampler, Sampler
 
-from videoadapt.data.decode import Backend, VideoReadError, open_video
 from videoadapt.data.lists import Record
+from videoadapt.video import Backend, VideoReadError, open_video
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from videoadapt.video.resize import resize_short_side
+
 
 class TrainTransform:
     """Random resized crop, flip, RandAugment and erasing: (t c h w) uint8 to (t c size size) uint8.
@@ -65,13 +67,6 @@ class TestTransform:
         frames = frames[..., top : bottom + self.size, left : right + self.size]
         windows = [(slice(y - top, y - top + self.size), slice(x - left, x - left + self.size)) for y, x in corners]
         return frames.contiguous(), tuple(windows)
-
-
-def resize_short_side(frames: Tensor, pixels: int) -> Tensor:
-    """(t c h w), its shape kept, with ``pixels`` on the shorter side; antialiased, as it is if it fits."""
-    if min(frames.shape[-2:]) == pixels:
-        return frames
-    return F.resize(frames, [pixels], antialias=True)
 
 
 def crop_corners(height: int, width: int, size: int, crops: int) -> list[tuple[int, int]]:

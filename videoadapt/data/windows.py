@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from videoadapt.data.datasets import TestSample
-from videoadapt.data.decode import Reader
-from videoadapt.data.reader import VideoReader, distinct_frames, read_pieces
 from videoadapt.data.transforms import TestTransform
+from videoadapt.video import Reader
+from videoadapt.video.reader import VideoReader, distinct_frames, read_pieces
 
 _TOGETHER = 8  # windows read in one go
 

@@ -9,12 +9,12 @@ from videoadapt import builders
 from videoadapt.atomic import writable_folder
 from videoadapt.config import make_config
 from videoadapt.data.annotations import CONVERTERS, Annotations, divide
-from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.data.lists import write_list, write_text
 from videoadapt.engine import distributed
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, load_backbone
 from videoadapt.models.classifier import Classifier
+from videoadapt.video.media import PICTURES
 from videoadapt.workflows.methods import method_changes
 from videoadapt.workflows.training import train_config
 

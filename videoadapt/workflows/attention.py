@@ -9,13 +9,13 @@ import numpy as np
 
 from videoadapt import builders
 from videoadapt.atomic import atomically
-from videoadapt.data.decode import VideoReadError
-from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.data.views import Views
 from videoadapt.errors import UserError
 from videoadapt.models.attention import attend, class_token_maps, rollout_maps
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.attention import draw_maps, draw_time
+from videoadapt.video import VideoReadError
+from videoadapt.video.media import PICTURES
 from videoadapt.workflows.prediction import own_names
 
 _FRAMES = 8  # of a video, for an image model

@@ -13,10 +13,6 @@ from PIL import Image
 
 from videoadapt import builders
 from videoadapt.atomic import atomically
-from videoadapt.data.annotations.files import MEDIA
-from videoadapt.data.decode import VideoReadError, open_video
-from videoadapt.data.decode.picture import SUFFIXES as PICTURES
-from videoadapt.data.encode import write_video
 from videoadapt.data.views import Views
 from videoadapt.data.windows import Window, sliding_windows, window_samples
 from videoadapt.engine.distributed import Ranks
@@ -24,6 +20,9 @@ from videoadapt.engine.evaluate import Evaluator
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.caption import captioned
+from videoadapt.video import VideoReadError, open_video
+from videoadapt.video.encode import write_video
+from videoadapt.video.media import MEDIA, PICTURES
 
 _PIECE = 32  # frames of an annotated copy that stand in memory
 

@@ -8,8 +8,8 @@ import yaml
 from videoadapt import builders
 from videoadapt.atomic import atomically
 from videoadapt.config import Config
-from videoadapt.data.decode import VideoReadError
 from videoadapt.report.page import Card, Judged, pick_videos, render_page, thumbnail
+from videoadapt.video import VideoReadError
 from videoadapt.workflows.testing import Tested
 
 

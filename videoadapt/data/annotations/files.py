@@ -5,11 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from videoadapt.data.decode.picture import SUFFIXES as PICTURES
 from videoadapt.errors import UserError
-
-VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".flv", ".wmv", ".mpg", ".mpeg", ".3gp", ".ts", ".gif"}
-MEDIA = VIDEOS | PICTURES
+from videoadapt.video.media import MEDIA, PICTURES, VIDEOS
 
 
 def walk(root: Path) -> Iterator[Path]:

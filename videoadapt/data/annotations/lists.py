@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 from videoadapt.data.annotations.common import SPLITS, Annotations, class_list, split_files
-from videoadapt.data.annotations.files import MEDIA, walk
+from videoadapt.data.annotations.files import walk
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
+from videoadapt.video.media import MEDIA
 
 
 def class_folders(_folder: Path, videos: Path) -> Annotations:

@@ -10,9 +10,9 @@ from torchvision import datasets
 from tqdm import tqdm
 
 from videoadapt.data.annotations.common import Annotations, find_file
-from videoadapt.data.decode.common import reason
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
+from videoadapt.video.decode.common import reason
 
 # Our split: the keywords that make torchvision open it.
 _TRAIN = {"train": {"train": True}, "test": {"train": False}}

@@ -13,10 +13,10 @@ from threading import Lock
 
 import numpy as np
 
-from videoadapt.data.decode import decord_process
-from videoadapt.data.decode.common import Deadline, VideoReadError, checked, reason
-from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.errors import UserError
+from videoadapt.video.decode import decord_process
+from videoadapt.video.decode.common import Deadline, VideoReadError, checked, reason
+from videoadapt.video.decode.pyav import PyavVideo
 
 
 class DecordVideo:

@@ -5,14 +5,16 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from videoadapt.data.decode import Backend, Reader, VideoReadError, open_video
-from videoadapt.data.decode.picture import SUFFIXES
-from videoadapt.data.decode.pyav import PyavVideo
-from videoadapt.data.reader import read_pieces
-from videoadapt.data.sampling import segment_indices
+import numpy as np
+
+from videoadapt.video.decode import Backend, Reader, VideoReadError, open_video
+from videoadapt.video.decode.pyav import PyavVideo
+from videoadapt.video.media import PICTURES
+from videoadapt.video.reader import read_pieces
 
 UNREADABLE = ("missing", "empty", "unreadable", "damaged", "hung", "crashed")  # what cannot be used, worst first
 STATUSES = (*UNREADABLE, "short", "odd", "ok")
+_LOOKED_AT = 15  # frames, the first and the last among them
 
 
 class Finding(NamedTuple):
@@ -45,7 +47,7 @@ def inspect_video(
     except VideoReadError as error:
         return Finding(path, _why(file, str(error)), str(error))
     finding = finding._replace(seconds=round(time.perf_counter() - began, 3))
-    if finding.status != "ok" or file.suffix.lower() in SUFFIXES:
+    if finding.status != "ok" or file.suffix.lower() in PICTURES:
         return finding
     if finding.frames < min_frames:
         return finding._replace(status="short", detail=f"{finding.frames} frames, fewer than {min_frames}")
@@ -62,7 +64,8 @@ def _why(file: Path, message: str) -> str:
 
 
 def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:
-    indices = range(video.num_frames) if whole else [*segment_indices(video.num_frames, 14)[0], video.num_frames - 1]
+    last = video.num_frames - 1
+    indices = range(last + 1) if whole else np.linspace(0, last, _LOOKED_AT).round().astype(int)
     try:
         for piece in read_pieces(video, indices, short_side=None):
             height, width = piece.shape[-2:]

@@ -1,7 +1,7 @@
 """One KAN layer as one operator, which keeps its input for the backward pass and nothing else.
 
 The features of a token, nine of every input by default, are made when they are needed and made again for the
-backward pass: ``kan_triton`` never writes them down, ``kan_pieces`` does so for some tokens at a time. torch.compile
+backward pass: ``triton_kernels`` never writes them down, ``pieces`` does so for some tokens at a time. torch.compile
 takes the operator as it is. The readable form is ``KANLinear.reference``; this one is for cubic splines alone.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from videoadapt.adapters import kan_pieces
+from videoadapt.adapters.kan import pieces
 from videoadapt.precision import without_autocast
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ def kan_linear(x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_siz
         spline: c, (out in grid_size+3).
         scaler: s, (out in).
         grid_size: cells of the uniform grid on [-1, 1].
-        compiled: let torch.compile write ``kan_pieces``' features; Triton has its own.
+        compiled: let torch.compile write ``pieces``' features; Triton has its own.
     """
     with without_autocast(x.device.type):
         if triton := _triton(x):
             return triton.forward(x, base, spline, scaler, grid_size)
-        return kan_pieces.forward(x, base, spline, scaler, grid_size, compiled)
+        return pieces.forward(x, base, spline, scaler, grid_size, compiled)
 
 
 @torch.library.custom_op("videoadapt::kan_linear_backward", mutates_args=())
@@ -46,7 +46,7 @@ def kan_linear_backward(
     with without_autocast(x.device.type):
         if triton := _triton(x):
             return triton.backward(grad, x, base, spline, scaler, grid_size)
-        return kan_pieces.backward(grad, x, base, spline, scaler, grid_size, compiled)
+        return pieces.backward(grad, x, base, spline, scaler, grid_size, compiled)
 
 
 def _triton(x: Tensor) -> ModuleType | None:
@@ -61,10 +61,10 @@ def _kernels() -> ModuleType | None:
         log.warning("Triton finds no C compiler: KAN layers run by torch's own operations, many times slower")
         return None
     try:
-        from videoadapt.adapters import kan_triton
+        from videoadapt.adapters.kan import triton_kernels
     except ImportError:  # triton comes with torch on Linux alone
         return None
-    return kan_triton
+    return triton_kernels
 
 
 @kan_linear.register_fake

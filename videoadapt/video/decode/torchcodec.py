@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from videoadapt.data.decode.common import Deadline, VideoReadError, checked, reason
-from videoadapt.data.decode.pyav import PyavVideo
 from videoadapt.errors import UserError
+from videoadapt.video.decode.common import Deadline, VideoReadError, checked, reason
+from videoadapt.video.decode.pyav import PyavVideo
 
 
 class TorchcodecVideo:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import Size, fused_parts
-from videoadapt.adapters.rescale import Rescale, Rst
+from videoadapt.adapters.tuners.rescale import Rescale, Rst
 
 
 class KarstLinear(nn.Module):

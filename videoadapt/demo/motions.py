@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from videoadapt.data import sprites
-from videoadapt.data.encode import write_video
+from videoadapt.demo import sprites
+from videoadapt.video.encode import write_video
 
 CLASSES = (
     "move right", "move left", "move down", "move up",

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import DownLinear, Size, Widths, start_at_zero
-from videoadapt.adapters.kan import KANLinear
+from videoadapt.adapters.kan.linear import KANLinear
 from videoadapt.layout import Origin
 
 

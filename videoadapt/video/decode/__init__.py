@@ -9,13 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from videoadapt.data.decode import decord, picture, torchcodec
-from videoadapt.data.decode.common import Deadline, Reader, VideoReadError
-from videoadapt.data.decode.decord import DecordVideo
-from videoadapt.data.decode.picture import Picture
-from videoadapt.data.decode.pyav import PyavVideo
-from videoadapt.data.decode.torchcodec import TorchcodecVideo
 from videoadapt.errors import UserError
+from videoadapt.video.decode import decord, torchcodec
+from videoadapt.video.decode.common import Deadline, Reader, VideoReadError
+from videoadapt.video.decode.decord import DecordVideo
+from videoadapt.video.decode.picture import Picture
+from videoadapt.video.decode.pyav import PyavVideo
+from videoadapt.video.decode.torchcodec import TorchcodecVideo
+from videoadapt.video.media import PICTURES
 
 __all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "is_available", "open_video", "require_backend"]
 
@@ -53,7 +54,7 @@ def open_video(
             raise VideoReadError(f"{path}: {'not a file' if path.exists() else 'no such video'}")
     except OSError as error:
         raise VideoReadError(f"{path}: cannot be looked up ({error.strerror})") from None
-    if path.suffix.lower() in picture.SUFFIXES:
+    if path.suffix.lower() in PICTURES:
         return Picture(path)
     if _is_playlist(path):
         raise VideoReadError(f"{path}: not a video but a playlist, which would have other files opened")

@@ -11,7 +11,7 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.stream import Disposition
 
-from videoadapt.data.decode.common import Deadline, VideoReadError, checked, reason
+from videoadapt.video.decode.common import Deadline, VideoReadError, checked, reason
 
 # FFmpeg's names of formats. In raw streams times are made up, and a seek leads anywhere.
 _INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 import av
 
 from videoadapt.atomic import atomically
-from videoadapt.data.decode import VideoReadError, open_video
-from videoadapt.data.decode.picture import SUFFIXES
-from videoadapt.data.reader import read_pieces
-from videoadapt.data.store import Store
 from videoadapt.errors import UserError
+from videoadapt.video.decode import VideoReadError, open_video
+from videoadapt.video.media import PICTURES
+from videoadapt.video.reader import read_pieces
+from videoadapt.video.store import Store
 
 # Of the codecs tried the best of speed, size and likeness (40 dB on real clips): quantiser 2, short GOPs.
 _CODEC, _OPTIONS, _GOP = "mpeg4", {"qmin": "2", "qmax": "2", "bf": "0"}, 4
@@ -41,7 +41,7 @@ class VideoCache:
                 yield path
 
     def _copy(self, store: Store, name: str) -> Path | None:
-        if PurePosixPath(name).suffix.lower() in SUFFIXES or name in self._refused:
+        if PurePosixPath(name).suffix.lower() in PICTURES or name in self._refused:
             return None
         try:
             version = store.version(name)

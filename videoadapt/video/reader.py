@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videoadapt.data.decode import Backend, Reader, open_video
-from videoadapt.data.store import Store, open_store
-from videoadapt.data.transforms import resize_short_side
+from videoadapt.video.decode import Backend, Reader, open_video
+from videoadapt.video.resize import resize_short_side
+from videoadapt.video.store import Store, open_store
 
 _PIECE = 8  # frames that stand in memory at their native size
 

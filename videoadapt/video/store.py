@@ -14,8 +14,8 @@ from typing import Protocol
 import fsspec
 import fsspec.asyn
 
-from videoadapt.data.decode import VideoReadError
 from videoadapt.errors import UserError
+from videoadapt.video.decode import VideoReadError
 
 _PAUSES = (0.5, 2.0)  # seconds between attempts to fetch
 _LABEL = ".cls"  # WebDataset's, beside each video

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from videoadapt.data.decode.common import VideoReadError, checked, reason
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+from videoadapt.video.decode.common import VideoReadError, checked, reason
 
 
 class Picture:

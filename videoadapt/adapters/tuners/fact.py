@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import Dropout, Size
-from videoadapt.adapters.rescale import Rescale, Rst
+from videoadapt.adapters.tuners.rescale import Rescale, Rst
 
 Factors = dict[tuple[int, int], tuple[nn.Parameter, nn.Parameter]]  # (width, rank) to U and V
 

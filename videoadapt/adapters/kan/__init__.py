@@ -1,0 +1,1 @@
+"""Kolmogorov-Arnold layers: the readable form, splines, and the operators that run them."""

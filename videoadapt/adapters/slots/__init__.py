@@ -1,0 +1,1 @@
+"""Activation space: modules that map tokens to a delta of the same shape, zero when fresh."""

@@ -1,0 +1,1 @@
+"""Weight space: modules that own a frozen linear, compute the same when fresh, and merge into a plain one."""

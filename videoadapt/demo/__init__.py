@@ -1,0 +1,1 @@
+"""Data that is made on the spot: sprites, videos of their motions, handwritten digits."""

@@ -1,0 +1,25 @@
+"""A file becomes frames: decoders, readers, stores of files, smaller copies, encoding."""
+
+from videoadapt.video.decode import (
+    BACKENDS,
+    Backend,
+    Reader,
+    VideoReadError,
+    is_available,
+    open_video,
+    require_backend,
+)
+from videoadapt.video.media import MEDIA, PICTURES, VIDEOS
+
+__all__ = [
+    "BACKENDS",
+    "MEDIA",
+    "PICTURES",
+    "VIDEOS",
+    "Backend",
+    "Reader",
+    "VideoReadError",
+    "is_available",
+    "open_video",
+    "require_backend",
+]
