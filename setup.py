@@ -2,8 +2,25 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
-PACKAGE = (Path(__file__).parent / "videoadapt" / "__init__.py").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent
+PACKAGE = (ROOT / "videoadapt" / "__init__.py").read_text(encoding="utf-8")
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.29"]
+
+
+class BuildWithData(build_py):
+    """Configs and class names stand at the top of a clone; an installed package has them inside."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            for pattern in ("configs/*/*.yaml", "data_lists/README.md", "data_lists/*/classes.txt"):
+                for path in ROOT.glob(pattern):
+                    target = Path(self.build_lib, "videoadapt", path.relative_to(ROOT))
+                    self.mkpath(str(target.parent))
+                    self.copy_file(str(path), str(target))
+
 
 setup(
     name="videoadapt",
@@ -11,8 +28,13 @@ setup(
     description="Adapt pretrained image models to video by training a few million parameters",
     license="Apache-2.0",
     python_requires=">=3.10",
+    package_dir={
+        "": "."
+    },  # so that an editable install finds the package from any folder, also from the clone's parent
     packages=find_packages(include=["videoadapt", "videoadapt.*"]),
-    package_data={"videoadapt": ["weights/*.safetensors", "report/templates/*.html"]},
+    package_data={"videoadapt": ["py.typed", "**/*.pyi", "weights/*.safetensors", "report/templates/*.html"]},
+    cmdclass={"build_py": BuildWithData},
+    entry_points={"console_scripts": ["videoadapt = videoadapt.__main__:main"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
@@ -30,6 +52,8 @@ setup(
         "fvcore>=0.1.5",
         "tqdm>=4.65",
         "numpy>=1.26",
+        "lazy_loader>=0.4",
+        "shtab>=1.7",
         "matplotlib>=3.7",
         "plotly>=5.18",
         "jinja2>=3.1",
@@ -43,7 +67,14 @@ setup(
         "webdataset": ["webdataset>=0.2.90"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"],
         "hub": ["huggingface_hub>=0.23"],
+        "docs": DOCS,
         "dev": [
+            *DOCS,
+            "mypy>=1.11",
+            "types-PyYAML",
+            "setuptools>=77",
+            "wheel",
+            "torchcodec>=0.10",
             "webdataset>=0.2.90",
             "onnx>=1.16",
             "onnxscript>=0.2",

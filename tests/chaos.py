@@ -10,9 +10,7 @@ import json
 import multiprocessing
 import os
 import random
-import runpy
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +21,7 @@ import yaml
 from conftest import encode
 from safetensors.torch import load_file
 
-TOOLS = Path(__file__).parents[1] / "tools"
-_PRELOADED = ["videoadapt.builders", "torch.utils.tensorboard", "torch.distributed.fsdp", "runpy"]
+_PRELOADED = ["videoadapt.builders", "torch.utils.tensorboard", "torch.distributed.fsdp"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
 
@@ -98,8 +95,8 @@ def write_problem(folder: Path, videos: int = 12, **optim: float) -> Path:
 
 
 def train(config: Path, out_dir: Path, ranks: int, *overrides: str, prepare: Callable = int) -> "Job":
-    """tools/train.py, begun; ``prepare`` is called in each rank before it."""
-    return Job(["train.py", config, f"run.out_dir={out_dir}", *overrides], ranks, config.parent / "output.txt", prepare)
+    """'videoadapt train', begun; ``prepare`` is called in each rank before it."""
+    return Job(["train", config, f"run.out_dir={out_dir}", *overrides], ranks, config.parent / "output.txt", prepare)
 
 
 class Job:
@@ -149,8 +146,9 @@ def _rank(number: int, command: list[str], world: int, port: int, log: str, prep
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     multiprocessing.set_start_method("fork", force=True)  # of the data workers, as in a process of its own
     prepare()
-    sys.argv = [str(TOOLS / command[0]), *command[1:]]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    from videoadapt.__main__ import main
+
+    main(command)
 
 
 if __name__ == "__main__":

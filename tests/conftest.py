@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from videoadapt.__main__ import main
 from videoadapt.config import ModelConfig
 
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
@@ -28,14 +28,13 @@ TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size"
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run a program of tools/ in this process: (exit code, stdout, stderr)."""
+def tool(capsys):
+    """Run a sub-command in this process: (exit code, stdout, stderr)."""
 
     def call(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         code = 0
         try:
-            runpy.run_path(str(TOOLS / name), run_name="__main__")
+            main([name, *map(str, arguments)])
         except SystemExit as stop:
             code = stop.code
         return code, *capsys.readouterr()
@@ -122,7 +121,7 @@ def encode(
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Path:
-    """What tools/demo.py leaves, from few videos and one epoch: ``data``, and a folder for each of its rows."""
+    """What 'videoadapt demo' leaves, from few videos and one epoch: ``data``, and a folder for each of its rows."""
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"  # one for all processes
     with FileLock(f"{root}.lock"):
@@ -133,7 +132,7 @@ def demo(tmp_path_factory) -> Path:
 
 def _make_demo(root: Path) -> None:
     small = ["--train-per-class", "2", "--val-per-class", "1", "optim.epochs=1", "optim.batch_size=4", "run.threads=1"]
-    command = [sys.executable, TOOLS / "demo.py", "--out", root, *small]
+    command = [sys.executable, "-m", "videoadapt", "demo", "--out", root, *small]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 

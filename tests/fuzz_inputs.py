@@ -22,7 +22,8 @@ from chaos import write_problem
 from conftest import tiny
 
 import videoadapt
-from videoadapt import builders, cli
+from videoadapt import builders
+from videoadapt.commands.common import guarded
 from videoadapt.config import load_config
 from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
 from videoadapt.engine.distributed import Ranks
@@ -77,7 +78,7 @@ def outcome(use: Callable[[Path], object], path: Path) -> tuple[int, str]:
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
         try:
-            cli.run(lambda: use(path))
+            guarded(lambda: use(path))
         except SystemExit as stop:
             return stop.code, err.getvalue()
     return 0, ""

@@ -41,7 +41,7 @@ def test_a_folder_becomes_a_model(folder, tmp_path, tool):
     assert best[0].name == "red"
     lists = [len((out / "lists" / f"{split}.csv").read_text().splitlines()) - 1 for split in ("train", "val")]
     assert lists == [9, 3]  # one of four in each class is held out
-    code, _, err = tool("test.py", out / "config.yaml", "--checkpoint", out, f"run.out_dir={tmp_path / 'test'}")
+    code, _, err = tool("test", out / "config.yaml", "--checkpoint", out, f"run.out_dir={tmp_path / 'test'}")
     assert code == 0, err  # the programs go on from there
     assert json.loads((tmp_path / "test" / "results.json").read_text())["num_videos"] == 3
     (folder / "red").rename(folder / "crimson")

@@ -96,7 +96,7 @@ def test_the_program_draws_videos_and_pictures_by_several_models(demo, tool, tmp
     sizes = []
     for more in ([], ["--rollout", "--image-size", "96"]):
         out = tmp_path / f"out{len(more)}"
-        code, printed, err = tool("attention.py", *files, *options, "--out", out, *more)
+        code, printed, err = tool("attention", *files, *options, "--out", out, *more)
         assert code == 0, err
         names = ["attention.png", "val_0002.attention.png", "val_0002.time.png"]
         assert printed.split() == [str(out / name) for name in names] == sorted(map(str, out.iterdir()))
@@ -114,7 +114,7 @@ def test_every_file_gets_its_picture_whatever_it_is_called(demo, tool, tmp_path)
         (folder / "v$1$.mp4").write_bytes((demo / "data" / "videos" / "val_0000.mp4").read_bytes())
         for number in range(11):
             Image.new("RGB", (40, 40), "red").save(folder / f"{number}.png")
-    code, _, err = tool("attention.py", *folders, "--checkpoint", run / "best.safetensors", "--out", tmp_path / "out")
+    code, _, err = tool("attention", *folders, "--checkpoint", run / "best.safetensors", "--out", tmp_path / "out")
     assert code == 0, err
     names = ["attention.png", "attention_2.png", "v$1$.attention.png", "v$1$_2.attention.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
@@ -133,6 +133,6 @@ def test_every_file_gets_its_picture_whatever_it_is_called(demo, tool, tmp_path)
 def test_a_mistake_is_one_line(arguments, message, demo, tool, tmp_path):
     best = str(demo / "loki" / "best.safetensors")
     video = demo / "data" / "videos" / "val_0000.mp4"
-    code, _, err = tool("attention.py", video, *(best if a == "BEST" else a for a in arguments), "--out", tmp_path)
+    code, _, err = tool("attention", video, *(best if a == "BEST" else a for a in arguments), "--out", tmp_path)
     assert code == 2 and message in err.splitlines()[-1]
     assert not list(tmp_path.iterdir())

@@ -33,7 +33,7 @@ def _check(rows):
 
 
 def test_decode_prints_rows_of_both_sides(tool, clip):
-    code, out, err = tool("benchmark.py", "decode", "--video", clip, "--rounds", "1", "--json")
+    code, out, err = tool("benchmark", "decode", "--video", clip, "--rounds", "1", "--json")
     assert code == 0, err
     result = json.loads(out)
     assert result["machine"]["cores"] >= 1 and result["machine"]["threads"] == 1
@@ -43,7 +43,7 @@ def test_decode_prints_rows_of_both_sides(tool, clip):
 
 
 def test_views_are_read_and_scored_by_both_sides(tool, clip):
-    code, out, err = tool("benchmark.py", "views", "--video", clip, "--rounds", "1", "--json")
+    code, out, err = tool("benchmark", "views", "--video", clip, "--rounds", "1", "--json")
     assert code == 0, err
     rows = _check(json.loads(out)["rows"])
     assert rows["views[8x3x3]", "one decode for each view"]["memory_ratio"] < 0.5
@@ -52,7 +52,7 @@ def test_views_are_read_and_scored_by_both_sides(tool, clip):
 
 @pytest.mark.skipif(not which("g++"), reason="torch.compile needs g++")
 def test_adapters_are_compared_eager_and_compiled(tool):
-    code, out, err = tool("benchmark.py", "adapters", "--tokens", "512", "--rounds", "1", "--json")
+    code, out, err = tool("benchmark", "adapters", "--tokens", "512", "--rounds", "1", "--json")
     assert code == 0, err
     rows = _check(json.loads(out)["rows"])
     assert rows["loki[48,97,48]", "adapter[192]"]["memory_ratio"] <= 0.85
@@ -80,13 +80,13 @@ def test_any_two_configs_are_compared(tool, tmp_path):
         config = {"model": {**model, "slots": slots}, "data": {"num_classes": 5}}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
     configs = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
-    code, out, err = tool("benchmark.py", "model", "--compare", *configs, "--rounds", "1", "--json")
+    code, out, err = tool("benchmark", "model", "--compare", *configs, "--rounds", "1", "--json")
     assert code == 0, err
     assert set(_check(json.loads(out)["rows"])) == {tuple(map(str, configs))}
 
 
 def test_the_table_names_the_machine(tool, clip):
-    code, out, _ = tool("benchmark.py", "decode", "--video", clip, "--rounds", "1")
+    code, out, _ = tool("benchmark", "decode", "--video", clip, "--rounds", "1")
     assert code == 0 and out.startswith("machine: processor ") and "| pyav[8 of 30]" in out
 
 
@@ -154,5 +154,5 @@ def test_the_other_peers_compute_what_ours_do():
     ],
 )
 def test_a_wrong_call_is_one_line(tool, arguments, message):
-    code, _, err = tool("benchmark.py", *arguments)
+    code, _, err = tool("benchmark", *arguments)
     assert code == 2 and message in err

@@ -22,7 +22,7 @@ def trained(video_set, tmp_path_factory):
     """A run made by the real program in a real process; its config and folder."""
     folder = tmp_path_factory.mktemp("trained")
     config = _write_config(folder, video_set)
-    command = [sys.executable, TOOLS / "train.py", config, "optim.epochs=15"]
+    command = [sys.executable, "-m", "videoadapt", "train", config, "optim.epochs=15"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return config, folder / "run"
@@ -75,7 +75,7 @@ def test_training_learns_and_leaves_what_the_contract_says(trained):
 def test_testing_writes_results_that_can_be_recomputed(trained, tool, tmp_path):
     config, run = trained
     arguments = ["--checkpoint", run / "last.safetensors", "--views", "4x2x3", f"run.out_dir={tmp_path}"]
-    code, out, _ = tool("test.py", config, *arguments)
+    code, out, _ = tool("test", config, *arguments)
     assert code == 0
     assert "| class, 4x2x3 |" in out and "| green thing  |      2 | 100.00 |" in out and "4x2x3" in out
     results = json.loads((tmp_path / "results.json").read_text())
@@ -94,7 +94,7 @@ def test_decord_gives_the_same_result(trained, tool, tmp_path):
     scores = []
     for decoder in ("pyav", "decord"):
         override = [f"data.decoder={decoder}", f"run.out_dir={tmp_path / decoder}", "data.workers=1"]
-        assert tool("test.py", config, "--checkpoint", run / "last.safetensors", *override)[0] == 0
+        assert tool("test", config, "--checkpoint", run / "last.safetensors", *override)[0] == 0
         scores.append(np.load(tmp_path / decoder / "predictions.npz")["scores"])
     np.testing.assert_array_equal(*scores)
 
@@ -112,32 +112,32 @@ def test_a_checkpoint_opens_without_its_yaml(trained):
 
 def test_training_validation_equals_testing(trained, tool, tmp_path):
     config, run = trained
-    code, _, _ = tool("test.py", config, "--checkpoint", run / "last.safetensors", f"run.out_dir={tmp_path}")
+    code, _, _ = tool("test", config, "--checkpoint", run / "last.safetensors", f"run.out_dir={tmp_path}")
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     results = json.loads((tmp_path / "results.json").read_text())
     assert code == 0 and results["top1"] == last["top1"] and results["top5"] == last["top5"]
 
 
 def test_bf16_and_image_models_train(config, tool, tmp_path):
-    assert tool("train.py", config, "optim.epochs=1", "run.precision=bf16", f"run.out_dir={tmp_path / 'a'}")[0] == 0
+    assert tool("train", config, "optim.epochs=1", "run.precision=bf16", f"run.out_dir={tmp_path / 'a'}")[0] == 0
     images = ["model.num_frames=null", "model.slots={space_out: {kind: kan, widths: [3]}}", "data.sampling=segment"]
-    assert tool("train.py", config, "optim.epochs=1", *images, f"run.out_dir={tmp_path / 'b'}")[0] == 0
+    assert tool("train", config, "optim.epochs=1", *images, f"run.out_dir={tmp_path / 'b'}")[0] == 0
 
 
 def test_a_run_interrupted_in_its_first_epoch_starts_anew(config, tool, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "epoch": 0, "loss": 1, "lr": 1}\n')
     (tmp_path / "run" / "mine.txt").write_text("keep")
-    assert tool("train.py", config, "optim.epochs=1", "run.resume=auto")[0] == 0
+    assert tool("train", config, "optim.epochs=1", "run.resume=auto")[0] == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
-    assert tool("train.py", config, "optim.epochs=1", "run.overwrite=true")[0] == 0
+    assert tool("train", config, "optim.epochs=1", "run.overwrite=true")[0] == 0
     assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
 
 
 def test_resuming_with_another_recipe_is_refused(trained, tool):
     config, _ = trained
-    code, _, err = tool("train.py", config, "run.resume=true", "optim.epochs=15", "optim.weight_decay=0")
+    code, _, err = tool("train", config, "run.resume=true", "optim.epochs=15", "optim.weight_decay=0")
     assert code == 2 and "the run began with optim.weight_decay=0.05, now it is 0" in err
 
 
@@ -145,12 +145,12 @@ def test_merged_tuners_score_as_before(config, tool, tmp_path):
     tuners = "{qkv: {kind: karst, m: 4, rst: channel}, proj: {kind: lora}}"
     slots = [f"model.slots.{slot}=null" for slot in ("time_out", "space_out", "mlp_side")]
     overrides = [*slots, f"model.linears.space={tuners}", f"model.linears.time={tuners}"]
-    assert tool("train.py", config, *overrides)[0] == 0
+    assert tool("train", config, *overrides)[0] == 0
     scores = []
     for merge in ("false", "true"):
         out = tmp_path / merge
         arguments = ["--checkpoint", tmp_path / "run" / "last.safetensors", *overrides, f"run.out_dir={out}"]
-        code, _, err = tool("test.py", config, *arguments, f"model.merge={merge}")
+        code, _, err = tool("test", config, *arguments, f"model.merge={merge}")
         assert code == 0, err
         scores.append(np.load(out / "predictions.npz")["scores"])
     np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=1e-5)
@@ -162,7 +162,7 @@ def test_a_run_with_checkpointing_learns_the_same(config, tool, tmp_path, mode):
     losses = []
     for chosen in ("none", mode):
         overrides = [f"run.activation_checkpointing={chosen}", f"run.out_dir={tmp_path / chosen}"]
-        code, _, err = tool("train.py", config, *overrides)
+        code, _, err = tool("train", config, *overrides)
         assert code == 0, err
         lines = (tmp_path / chosen / "metrics.jsonl").read_text().splitlines()
         losses.append([json.loads(line)["loss"] for line in lines])
@@ -177,10 +177,11 @@ def test_the_demo_makes_its_table_and_picture(demo):
         assert sum(tensor.numel() for tensor in tensors.values()) == trainable
 
 
-def test_pretraining_gives_a_loadable_backbone(tool, tmp_path):
-    code, out, err = tool("pretrain_mini.py", "--shorten", "700", "--out", tmp_path / "mini.safetensors")
-    assert code == 0, err
-    assert "held-out accuracy (%)" in out
+def test_pretraining_gives_a_loadable_backbone(tmp_path):
+    command = [sys.executable, TOOLS / "pretrain_mini.py", "--shorten", "700", "--out", tmp_path / "mini.safetensors"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "held-out accuracy (%)" in result.stdout
     load_backbone(MINI, str(tmp_path / "mini.safetensors"))
 
 
@@ -209,7 +210,7 @@ TRAIN_MISTAKES = {
     "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
     "class names": (lambda t: [f"data.classes={_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
     "weights": (lambda t: ["model.pretrained=/no/weights.pt"], "no such weight file"),
-    "merged": (lambda t: ["model.merge=true"], "model.merge: merged tuners cannot learn; it is for tools/test.py"),
+    "merged": (lambda t: ["model.merge=true"], "model.merge: merged tuners cannot learn; it is for 'videoadapt test'"),
     "checkpointing": (lambda t: ["run.activation_checkpointing=all"], "run.activation_checkpointing: input should be"),
 }
 
@@ -219,7 +220,7 @@ def test_a_training_mistake_is_one_line_and_code_2(name, config, tool, tmp_path)
     if name == "no gpu" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     overrides, message = TRAIN_MISTAKES[name]
-    code, _, err = tool("train.py", config, *overrides(tmp_path))
+    code, _, err = tool("train", config, *overrides(tmp_path))
     assert code == 2
     assert err.startswith("error: ") and err.count("\n") == 1 and message in err
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
@@ -228,7 +229,7 @@ def test_a_training_mistake_is_one_line_and_code_2(name, config, tool, tmp_path)
 def test_an_earlier_run_is_not_overwritten_unasked(trained, tool):
     config, run = trained
     before = (run / "metrics.jsonl").read_bytes()
-    code, _, err = tool("train.py", config)
+    code, _, err = tool("train", config)
     assert code == 2 and "holds a run" in err and err.count("\n") == 1
     assert (run / "metrics.jsonl").read_bytes() == before
 
@@ -238,9 +239,9 @@ def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path
     (tmp_path / "broken.mp4").write_text("no video")
     lines = [f"{tmp_path / 'broken.mp4'} 0", *(f"{name} 1" for name in names)]
     train = [f"data.train={_list(tmp_path, chr(10).join(lines))}", "data.absolute_paths=true"]
-    code, _, err = tool("train.py", config, *train, "optim.epochs=5", "run.overwrite=true")
+    code, _, err = tool("train", config, *train, "optim.epochs=5", "run.overwrite=true")
     assert code == 2 and "1 of 13 training videos are unreadable" in err and "broken.mp4" in err
-    code, _, err = tool("train.py", config, *train, "data.max_bad_share=0.1", "run.overwrite=true")
+    code, _, err = tool("train", config, *train, "data.max_bad_share=0.1", "run.overwrite=true")
     assert code == 0
 
 
@@ -254,7 +255,7 @@ def with_broken_video(tmp_path, video_set):
 def test_an_unreadable_test_video_is_an_error_by_name(trained, tool, with_broken_video, tmp_path):
     config, run = trained
     arguments = [config, "--checkpoint", run / "last.safetensors", *with_broken_video, f"run.out_dir={tmp_path / 'o'}"]
-    code, _, err = tool("test.py", *arguments)
+    code, _, err = tool("test", *arguments)
     assert code == 2 and "broken.mp4: not a readable video" in err and err.count("\n") == 1
     assert not (tmp_path / "o" / "results.json").exists()
 
@@ -265,7 +266,7 @@ def test_policies_for_unreadable_test_videos_are_reported(
 ):
     config, run = trained
     arguments = [config, "--checkpoint", run / "last.safetensors", *with_broken_video, f"run.out_dir={tmp_path}"]
-    code, _, _ = tool("test.py", *arguments, f"test.on_bad={policy}")
+    code, _, _ = tool("test", *arguments, f"test.on_bad={policy}")
     results = json.loads((tmp_path / "results.json").read_text())
     assert code == 0 and results["num_videos"] == videos and results["top1"] == top1
     assert results["num_unreadable"] == 1 and "broken.mp4" in results["unreadable"][0]["reason"]
@@ -299,7 +300,7 @@ def test_class_names_in_another_order_are_refused(trained, tool, tmp_path):
     config, run = trained
     (tmp_path / "classes.txt").write_text("red\nblue\ngreen thing\n")
     arguments = ["--checkpoint", run / "last.safetensors", f"data.classes={tmp_path / 'classes.txt'}"]
-    code, _, err = tool("test.py", config, *arguments)
+    code, _, err = tool("test", config, *arguments)
     assert code == 2 and "its class 1 is 'green thing'" in err and "it is 'blue'" in err
 
 
@@ -307,7 +308,7 @@ def test_class_names_in_another_order_are_refused(trained, tool, tmp_path):
 def test_a_mismatched_checkpoint_is_one_line_and_code_2(name, trained, tool):
     config, run = trained
     overrides, message = TEST_MISTAKES[name]
-    code, _, err = tool("test.py", config, "--checkpoint", run / "last.safetensors", *overrides)
+    code, _, err = tool("test", config, "--checkpoint", run / "last.safetensors", *overrides)
     assert code == 2 and message in err and err.count("\n") == 1
 
 
@@ -348,11 +349,11 @@ def test_checkpoints_outlive_new_keys_of_the_config(trained, tool, tmp_path):
         del about["config"]["model"][key]
     del about["config"]["model"]["slots"]["space_side"]
     save_checkpoint(tmp_path / "old.safetensors", tensors, about)
-    code, _, err = tool("test.py", config, "--checkpoint", tmp_path / "old.safetensors", f"run.out_dir={tmp_path}")
+    code, _, err = tool("test", config, "--checkpoint", tmp_path / "old.safetensors", f"run.out_dir={tmp_path}")
     assert code == 0, err
     del about["config"]
     save_checkpoint(tmp_path / "strange.safetensors", tensors, about)
-    for program in (["test.py", config, "--checkpoint"], ["export.py", "--format", "timm", "--out", tmp_path / "m.pt"]):
+    for program in (["test", config, "--checkpoint"], ["export", "--format", "timm", "--out", tmp_path / "m.pt"]):
         code, _, err = tool(*program, tmp_path / "strange.safetensors")
         assert code == 2 and "strange.safetensors: carries no config" in err and err.count("\n") == 1
 

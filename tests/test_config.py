@@ -89,7 +89,7 @@ def test_a_wrong_key_is_one_line_with_its_path(base, override, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read the config: No such file"),
+        (None, "there is no such file, and no packaged config has this name"),
         (b"[1, 2]", "a config is a mapping of sections"),
         (b"", "a config is a mapping of sections"),
         (b"\xff\xfe\x00", "cannot read the config"),

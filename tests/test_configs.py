@@ -6,7 +6,7 @@ import pytest
 from conftest import TOOLS
 
 from videoadapt.builders import build_model
-from videoadapt.config import cells, load_config, load_study
+from videoadapt.config import cells, described_config, load_config, load_study
 from videoadapt.models.templates import templates
 
 ROOT = TOOLS.parent
@@ -24,19 +24,21 @@ def test_a_config_loads_builds_and_names_its_command(path):
     config, text = load_config(path), path.read_text()
     count = _trainable(config)
     assert count > 0
-    assert f"tools/train.py {path.relative_to(ROOT)}" in text.splitlines()[0]
-    if stated := re.search(r"([\d,]+) trainable", text):
-        assert count == int(stated[1].replace(",", ""))
+    name = path.relative_to(ROOT / "configs").with_suffix("").as_posix()
+    assert f"videoadapt train {name}" in text.splitlines()[0]
+    about = described_config(name)
+    assert about.trainable == count and about.dataset == config.data.dataset
+    assert about.views == (config.test.views or "image") and (about.published in text.splitlines()[0])
     views = re.search(r"\((\d+x\d+x\d+)\)", text.splitlines()[0])
     assert views is None or views[1] == config.test.views
     assert config.run.out_dir.startswith("runs/")
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
-def test_a_study_expands_to_models_that_build(path, monkeypatch):
-    monkeypatch.chdir(ROOT)  # a study names its base from the root
+def test_a_study_expands_to_models_that_build(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # a study names its base by the packaged name, from wherever it runs
     study = load_study(path)
-    assert f"tools/study.py {path.relative_to(ROOT)}" in path.read_text().splitlines()[0]
+    assert f"videoadapt study studies/{path.stem} " in path.read_text().splitlines()[0] + " "
     todo = list(cells(study))
     assert len({cell.name for cell in todo}) == len(todo)
     counts, built = {}, {}
@@ -77,9 +79,8 @@ TABLES = {  # study, backbone, method: trainable parameters without the head
 
 
 @pytest.mark.parametrize(("name", "backbone", "method"), TABLES)
-def test_a_line_of_a_papers_table_has_its_size(name, backbone, method, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    study = load_study(f"configs/studies/{name}.yaml")
+def test_a_line_of_a_papers_table_has_its_size(name, backbone, method):
+    study = load_study(f"studies/{name}")
     cell = next(cell for cell in cells(study) if (cell.backbone, cell.method) == (backbone, method))
     config = cell.config()
     count = _trainable(config) - config.data.num_classes * _head_inputs(config)

@@ -1,4 +1,4 @@
-"""The documentation: its commands run, its options exist, its links lead somewhere, its four steps are enough."""
+"""The documentation: its commands run, what it names exists, its links lead somewhere, its four steps are enough."""
 
 import ast
 import os
@@ -7,16 +7,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import TOOLS
 
 from videoadapt.adapters import SLOTS, TUNERS
+from videoadapt.commands import NAMES, command_parser
+from videoadapt.config import find_config
 
 ROOT = TOOLS.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+TRAIN = [sys.executable, "-m", "videoadapt", "train"]
 _BLOCK = re.compile(r"(<!-- runs on the demo -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -27,9 +29,15 @@ def _blocks(page, language=None, marked=False):
 
 
 def _commands(text):
-    """Command lines, continued ones joined, without comments."""
-    joined = text.replace("\\\n", " ")
-    return [line.split("   #")[0].strip() for line in joined.splitlines() if line.strip().startswith("python tools/")]
+    """Command lines, continued ones joined, without comments and what the shell does with their output."""
+    lines = (re.split(r" {3,}#| > | \| ", line)[0].strip() for line in text.replace("\\\n", " ").splitlines())
+    return [part.strip() for line in lines for part in line.split("&&") if _words(part)]
+
+
+def _words(command):
+    """Sub-command and arguments of a line for ``videoadapt``, alone or under torchrun; nothing for other lines."""
+    match = re.match(r"\s*(?:torchrun .*-m )?videoadapt +(.*)", command)
+    return shlex.split(match[1]) if match else []
 
 
 RUNNABLE = [(page, number) for page in PAGES for number, _ in enumerate(_blocks(page, marked=True))]
@@ -39,10 +47,8 @@ WRITTEN += [(p.name, p.read_text().split("\n")[0][2:]) for p in ROOT.glob("confi
 
 @pytest.fixture(scope="module")
 def workspace(demo, tmp_path_factory):
-    """A folder with the programs, the configs and what ``make demo`` leaves, from few videos and one epoch."""
+    """A folder outside the clone, with what ``videoadapt demo`` leaves, from few videos and one epoch."""
     folder = tmp_path_factory.mktemp("workspace")
-    for name in ("tools", "configs", "docs"):
-        (folder / name).symlink_to(ROOT / name)
     shutil.copytree(demo, folder / "runs" / "demo")
     return folder
 
@@ -55,30 +61,35 @@ def test_what_a_page_says_runs(page, number, workspace, tool, monkeypatch):
         exec(compile(text, page.name, "exec"), {"__name__": "page"})
         return
     lines = _commands(text)
-    assert lines, "a block that runs begins each line with python tools/"
+    assert len(lines) == len([line for line in text.replace("\\\n", " ").splitlines() if line.strip()])
     for line in lines:
-        _, program, *arguments = shlex.split(line)
-        if program == "tools/train.py":
+        name, *arguments = _words(line)
+        if name == "train":
             arguments += ["optim.epochs=1", "optim.batch_size=4", "run.overwrite=true"]
-        code, _, err = tool(Path(program).name, *arguments)
+        code, _, err = tool(name, *arguments)
         assert code == 0, f"{line}\n{err}"
 
 
 def test_enough_of_the_documentation_runs():
-    assert len(RUNNABLE) >= 8
+    assert len(RUNNABLE) >= 8 and len(WRITTEN) > 150
 
 
 @pytest.mark.parametrize(("page", "line"), WRITTEN, ids=lambda value: value[:60])
 def test_what_is_written_exists(page, line):
-    """Every program, option and config that a page or the head of a config names."""
-    words = shlex.split(line.split("      ")[0])
-    words = words[next(number for number, word in enumerate(words) if word.startswith("tools/")) :]
-    source = (ROOT / words[0]).read_text()
-    for word in words[1:]:
-        if word.startswith("--"):
-            assert f'"{word}"' in source, f"{page}: {words[0]} has no {word}"
-        if word.startswith("configs/"):
-            assert (ROOT / word).is_file(), f"{page}: there is no {word}"
+    """Every sub-command, option and packaged config that a page or the head of a config names."""
+    name, *arguments = _words(line.split("      ")[0])
+    if name.startswith("--"):
+        assert name in {"--help", "--version", "--print-completion"}
+        return
+    if "--help" in arguments:
+        assert name in NAMES
+        return
+    parsed = command_parser(name).parse_args(arguments)
+    named = [getattr(parsed, key, None) for key in ("config", "study", "name")]
+    named += [text for text in getattr(parsed, "arguments", []) if "=" not in text]
+    for text in filter(None, named):
+        if "/" in text and not text.startswith("runs/"):
+            assert find_config(text).is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -132,7 +143,7 @@ def test_the_sizes_of_the_methods_page_are_those_of_the_modules(kind):
 
 def test_a_new_adapter_takes_the_four_steps_and_nothing_else(tmp_path, video_set):
     """docs/extending.md to the letter, in a copy of the package."""
-    for name in ("videoadapt", "tests", "tools"):
+    for name in ("videoadapt", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     page = ROOT / "docs" / "extending.md"
     (_, file), (_, row), (_, options) = _blocks(page, "python")
@@ -147,10 +158,10 @@ def test_a_new_adapter_takes_the_four_steps_and_nothing_else(tmp_path, video_set
     data = {**lists, "root": str(video_set), "num_classes": 3, "workers": 0}
     text = f"{config}data: {data}\noptim: {{epochs: 1, batch_size: 4}}\nrun: {{out_dir: run}}\n"
     (tmp_path / "new.yaml").write_text(text)
-    result = _run([sys.executable, "tools/train.py", "new.yaml"], tmp_path)
+    result = _run([*TRAIN, "new.yaml"], tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "run" / "best.safetensors").is_file()
-    result = _run([sys.executable, "tools/train.py", "new.yaml", "model.slots.mlp_side.widht=3"], tmp_path)
+    result = _run([*TRAIN, "new.yaml", "model.slots.mlp_side.widht=3"], tmp_path)
     assert result.returncode == 2 and "model.slots.mlp_side: unknown key 'widht'; did you mean 'width'" in result.stderr
 
 

@@ -34,7 +34,7 @@ def _validation(demo, model):
 @pytest.mark.parametrize(("suffix", "row"), [("onnx", "loki"), ("pt2", "head")])
 def test_an_exported_model_gives_the_same_top1_on_the_demos_videos(suffix, row, demo, tool, tmp_path):
     out, checkpoint = tmp_path / "sub" / f"demo.{suffix}", demo / row / "best.safetensors"
-    code, printed, err = tool("export.py", checkpoint, "--out", out)
+    code, printed, err = tool("export", checkpoint, "--out", out)
     assert code == 0, err
     assert f"{out}: " in printed and [path.name for path in out.parent.iterdir()] == [out.name]
     model = videoadapt.load_checkpoint(checkpoint)
@@ -87,7 +87,7 @@ def test_a_graph_that_computes_something_else_is_not_written(checkpoint, tool, t
 
 def test_without_onnx_the_remedy_is_named(checkpoint, tool, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, _, err = tool("export.py", checkpoint, "--out", tmp_path / "m.onnx")
+    code, _, err = tool("export", checkpoint, "--out", tmp_path / "m.onnx")
     assert code == 2 and "pip install 'videoadapt[onnx]'" in err and not list(tmp_path.iterdir())
 
 
@@ -101,7 +101,7 @@ def test_without_onnx_the_remedy_is_named(checkpoint, tool, tmp_path, monkeypatc
 )
 def test_a_mistake_in_an_export_is_one_line(arguments, message, checkpoint, tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = tool("export.py", checkpoint, *arguments)
+    code, _, err = tool("export", checkpoint, *arguments)
     assert code == 2 and message in err.splitlines()[-1] and not list(tmp_path.iterdir())
 
 
@@ -112,7 +112,7 @@ def test_a_folder_holds_a_model_with_its_card(demo, tool, tmp_path):
     checkpoint = demo / "loki" / "last.safetensors"  # the demo tests these
     results = demo / "loki" / "results.json"
     folder = tmp_path / "shared"
-    code, _, err = tool("hub.py", "push", checkpoint, "--to", folder, "--results", results)
+    code, _, err = tool("hub", "push", checkpoint, "--to", folder, "--results", results)
     assert code == 0, err
     names = ["README.md", "config.yaml", "model.safetensors", "results.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -120,7 +120,7 @@ def test_a_folder_holds_a_model_with_its_card(demo, tool, tmp_path):
     assert "library_name: videoadapt" in card and "pipeline_tag: video-classification" in card
     assert f"value: {top1}" in card and f"| 8x2x3 | 8 | {top1} |" in card
     assert f'load_checkpoint("{folder}")' in card
-    code, _, err = tool("hub.py", "pull", folder, "--to", tmp_path / "copy")
+    code, _, err = tool("hub", "pull", folder, "--to", tmp_path / "copy")
     assert code == 0, err
     original, again = read_checkpoint(checkpoint)[0], read_checkpoint(hub.find_checkpoint(tmp_path / "copy"))[0]
     assert original.keys() == again.keys() and all(torch.equal(original[key], again[key]) for key in original)
@@ -130,17 +130,17 @@ def test_a_folder_holds_a_model_with_its_card(demo, tool, tmp_path):
 def test_other_files_are_not_overwritten(demo, checkpoint, tool, tmp_path):
     (tmp_path / "README.md").write_text("my project")
     for action in ("push", "pull"):
-        code, _, err = tool("hub.py", action, checkpoint, "--to", tmp_path)
+        code, _, err = tool("hub", action, checkpoint, "--to", tmp_path)
         assert code == 2 and f"--to {tmp_path}: its README.md is not of a shared model; name another folder" in err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["my project"]
     for _ in range(2):  # its own it may
-        assert tool("hub.py", "push", checkpoint, "--to", tmp_path / "mine")[0] == 0
-    assert tool("hub.py", "push", checkpoint, "--to", demo / "loki")[0] == 2
+        assert tool("hub", "push", checkpoint, "--to", tmp_path / "mine")[0] == 0
+    assert tool("hub", "push", checkpoint, "--to", demo / "loki")[0] == 2
 
 
 def test_a_checkpoint_that_does_not_tell_its_config_is_not_pushed(tool, tmp_path):
     save_checkpoint(tmp_path / "old.safetensors", {"a": torch.zeros(1)}, {"classes": ["a"], "fingerprint": "x"})
-    code, _, err = tool("hub.py", "push", tmp_path / "old.safetensors", "--to", tmp_path / "x")
+    code, _, err = tool("hub", "push", tmp_path / "old.safetensors", "--to", tmp_path / "x")
     assert code == 2 and "carries no config" in err and not (tmp_path / "x").exists()
 
 
@@ -161,7 +161,7 @@ class _Hub:
 def test_a_push_uploads_the_folder_and_hf_names_fetch_it(checkpoint, tool, tmp_path, monkeypatch):
     stand_in, asked = _Hub(), []
     monkeypatch.setattr(hub, "HfApi", lambda: stand_in)
-    code, printed, err = tool("hub.py", "push", checkpoint, "--to", "hf://me/model", "--private")
+    code, printed, err = tool("hub", "push", checkpoint, "--to", "hf://me/model", "--private")
     assert code == 0 and "https://huggingface.co/me/model" in printed, err
     assert stand_in.files["me/model"]["model.safetensors"] == checkpoint.read_bytes()
     assert b'load_checkpoint("hf://me/model")' in stand_in.files["me/model"]["README.md"]
@@ -183,12 +183,12 @@ def test_a_push_uploads_the_folder_and_hf_names_fetch_it(checkpoint, tool, tmp_p
         (["pull", "hf://me/model", "--to", "x"], "hf://me/model: cannot be fetched"),
         (["pull", "CHECKPOINT", "--to", "hf://me/model"], "--to hf://me/model: pull writes into a folder"),
         (["pull", ".", "--to", "x"], ".: holds no checkpoint; looked for model.safetensors, best.safetensors"),
-        (["push", "CHECKPOINT", "--to", "x", "--results", "CHECKPOINT"], "not the results of tools/test.py"),
+        (["push", "CHECKPOINT", "--to", "x", "--results", "CHECKPOINT"], "not the results of 'videoadapt test'"),
     ],
 )
 def test_a_mistake_in_sharing_is_one_line(arguments, message, checkpoint, tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = tool("hub.py", *(checkpoint if text == "CHECKPOINT" else text for text in arguments))
+    code, _, err = tool("hub", *(checkpoint if text == "CHECKPOINT" else text for text in arguments))
     assert code == 2 and message in err.splitlines()[-1] and not list(tmp_path.iterdir())
 
 
@@ -226,8 +226,8 @@ def test_what_does_not_belong_together_is_not_fused(other, message):
 
 def test_the_program_writes_fused_predictions(demo, tool, tmp_path):
     files = [demo / row / "predictions.npz" for row in ("loki", "control")]
-    assert tool("fuse.py", *files, "--out", demo / "loki")[0] == 2  # would replace what it reads
-    code, printed, err = tool("fuse.py", *files, "--weights", "2,1", "--out", tmp_path)
+    assert tool("fuse", *files, "--out", demo / "loki")[0] == 2  # would replace what it reads
+    code, printed, err = tool("fuse", *files, "--weights", "2,1", "--out", tmp_path)
     assert code == 0 and "| fused" in printed, err
     first, second, fused = (read_predictions(path) for path in (*files, tmp_path / "predictions.npz"))
     np.testing.assert_allclose(fused.scores, (2 * first.scores + second.scores) / 3, atol=1e-6)
@@ -242,10 +242,10 @@ def test_the_program_writes_fused_predictions(demo, tool, tmp_path):
         (["--weights", "1"], "--weights 1: as many as files (2)"),
         (["--weights", "1,x"], "--weights 1,x: numbers with commas"),
         (["--weights", "0,0"], "--weights 0,0: as many as files (2), none below 0 and not all 0"),
-        (["no.npz"], "no.npz: not a predictions.npz of tools/test.py"),
+        (["no.npz"], "no.npz: not a predictions.npz of 'videoadapt test'"),
     ],
 )
 def test_a_mistake_in_fusing_is_one_line(arguments, message, demo, tool, tmp_path):
     files = [demo / row / "predictions.npz" for row in ("loki", "control")]
-    code, _, err = tool("fuse.py", *files, *arguments, "--out", tmp_path / "x")
+    code, _, err = tool("fuse", *files, *arguments, "--out", tmp_path / "x")
     assert code == 2 and message in err.splitlines()[-1] and not list(tmp_path.iterdir())

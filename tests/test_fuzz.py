@@ -167,11 +167,11 @@ NUMBERS = {
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_checkpoint_with_other_numbers_is_refused(tmp_path, tool, name):
     config = write_problem(tmp_path, videos=4, epochs=1)
-    assert tool("train.py", config, f"run.out_dir={tmp_path / 'run'}", "data.workers=0")[0] == 0
+    assert tool("train", config, f"run.out_dir={tmp_path / 'run'}", "data.workers=0")[0] == 0
     change, message = NUMBERS[name]
     path = tmp_path / "run" / "last.safetensors"
     _changed(path, change)
-    code, _, err = tool("test.py", config, "--checkpoint", path, f"run.out_dir={tmp_path / 'out'}")
+    code, _, err = tool("test", config, "--checkpoint", path, f"run.out_dir={tmp_path / 'out'}")
     assert code == 2 and message in err and err.count("\n") == 1
     assert not (tmp_path / "out" / "results.json").exists()
 

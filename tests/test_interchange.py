@@ -102,9 +102,7 @@ def aim_config(tmp_path):
 
 def test_aims_checkpoint_is_imported_without_loss(aim_state, aim_config, tool, tmp_path):
     torch.save({"meta": {"epoch": 30}, "state_dict": aim_state}, tmp_path / "aim.pth")
-    code, out, err = tool(
-        "import_aim.py", aim_config, tmp_path / "aim.pth", "--out", tmp_path / "in", "--keep-backbone"
-    )
+    code, out, err = tool("import-aim", aim_config, tmp_path / "aim.pth", "--out", tmp_path / "in", "--keep-backbone")
     assert code == 0, err
     assert "parameters that AIM trained" in out
     golden = np.load(GOLDEN / "aim_small.npz")
@@ -139,7 +137,7 @@ def test_aims_checkpoint_is_imported_without_loss(aim_state, aim_config, tool, t
 def test_what_cannot_be_imported_is_one_line(change, arguments, message, aim_state, aim_config, tool, tmp_path):
     if change:
         torch.save({"state_dict": change(aim_state)}, tmp_path / "aim.pth")
-    code, _, err = tool("import_aim.py", aim_config, tmp_path / "aim.pth", "--out", tmp_path / "in", *arguments)
+    code, _, err = tool("import-aim", aim_config, tmp_path / "aim.pth", "--out", tmp_path / "in", *arguments)
     assert code == 2 and err.count("\n") == 1 and message in err
     assert not list((tmp_path / "in").glob("*"))
 
@@ -213,7 +211,7 @@ def test_the_export_program_writes_what_the_libraries_load(form, suffix, small_c
     about = {"config": config, "classes": list("abcde"), "fingerprint": model.fingerprint}
     save_checkpoint(tmp_path / "c.safetensors", trainable_tensors(model), about)
     out = tmp_path / f"merged.{suffix}"
-    code, printed, err = tool("export.py", tmp_path / "c.safetensors", "--out", out, "--format", form)
+    code, printed, err = tool("export", tmp_path / "c.safetensors", "--out", out, "--format", form)
     assert code == 0, err
     assert f"{out}: " in printed
     with torch.no_grad():

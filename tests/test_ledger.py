@@ -178,14 +178,14 @@ def test_the_size_of_a_checkpoint_is_that_of_the_file(tmp_path):
 
 def test_analyze_prints_what_the_contract_says(tool, tmp_path):
     diving = CONFIGS / "diving48/loki_clip_b16_32f.yaml"
-    code, out, err = tool("analyze.py", diving, "--json", "model.num_frames=8", "test.views=8x3x1")
+    code, out, err = tool("analyze", diving, "--json", "model.num_frames=8", "test.views=8x3x1")
     row = json.loads(out)
     assert code == 0 and not err
     assert row["trainable"] == 6_098_928 - 24 * 768 and row["total"] - row["trainable"] == 85_799_424 - 1_536
     assert row["trainable_by_part"]["time_out"] == 2_011_968
     assert row["gflops_per_test"] == pytest.approx(3 * row["gflops_per_view"], abs=0.01)
     assert 0.95 < row["checkpoint_bytes"] / (4 * row["trainable"]) < 1.05
-    code, out, _ = tool("analyze.py", diving, CONFIGS / "demo/loki_mini_8f.yaml")
+    code, out, _ = tool("analyze", diving, CONFIGS / "demo/loki_mini_8f.yaml")
     assert code == 0 and "6,098,928" in out and "demo/loki_mini_8f" in out and "780.0" in out
 
 
@@ -193,10 +193,10 @@ def test_analyze_prints_what_the_contract_says(tool, tmp_path):
     ("arguments", "message"),
     [
         (["model.num_frames=8"], "name at least one config"),
-        (["nothing.yaml"], "nothing.yaml: cannot read the config"),
+        (["nothing.yaml"], "nothing.yaml: there is no such file, and no packaged config has this name"),
         ([CONFIGS / "demo/loki_mini_8f.yaml", "model.slot=1"], "unknown key 'slot'; did you mean 'slots'?"),
     ],
 )
 def test_a_mistake_in_analyze_is_one_line(arguments, message, tool):
-    code, _, err = tool("analyze.py", *arguments)
+    code, _, err = tool("analyze", *arguments)
     assert code == 2 and message in err and err.count("\n") == 1

@@ -80,7 +80,7 @@ def _videos(demo, *numbers):
 
 def test_answers_are_those_of_a_test(demo, checkpoint, tool, tmp_path):
     out = tmp_path / "sub" / "answers.json"
-    code, printed, err = tool("predict.py", checkpoint, *_videos(demo, *range(8)), "--top", "8", "--json", out)
+    code, printed, err = tool("predict", checkpoint, *_videos(demo, *range(8)), "--top", "8", "--json", out)
     assert code == 0, err
     answers = json.loads(out.read_text())
     stored = np.load(demo / "loki" / "predictions.npz")
@@ -105,7 +105,7 @@ def test_from_python_it_is_the_same(demo, checkpoint):
 
 
 def test_windows_make_a_timeline_and_captions(demo, checkpoint, tool, tmp_path):
-    command = ["predict.py", checkpoint, *_videos(demo, 5), "--window", "1", "--step", "0.5", "--annotate"]
+    command = ["predict", checkpoint, *_videos(demo, 5), "--window", "1", "--step", "0.5", "--annotate"]
     code, printed, err = tool(*command, "--out", tmp_path, "--json", tmp_path / "a.json")
     assert code == 0, err
     (answer,) = json.loads((tmp_path / "a.json").read_text())
@@ -129,7 +129,7 @@ def test_unreadable_files_are_named_and_cost_the_others_nothing(demo, checkpoint
     files[2].write_bytes(b"")
     for more in ([], ["--window", "1"]):
         options = ["--out", tmp_path, "--json", tmp_path / "a.json", *more]
-        code, printed, err = tool("predict.py", checkpoint, *files, *options)
+        code, printed, err = tool("predict", checkpoint, *files, *options)
         assert code == 2 and f"2 of 4 files cannot be read: {files[0]}" in err.splitlines()[-1]
         found = json.loads((tmp_path / "a.json").read_text())
         assert ["error" in answer for answer in found] == [True, False, True, False]
@@ -143,7 +143,7 @@ def test_pictures_folders_and_globs(demo, checkpoint, tool, tmp_path):
     Image.new("L", (30, 64)).save(folder / "b.jpg")
     (folder / "notes.txt").write_text("no video")
     files = [folder, tmp_path / "*" / "a.pn?"]
-    code, printed, err = tool("predict.py", checkpoint, *files, "--annotate", "--out", tmp_path)
+    code, printed, err = tool("predict", checkpoint, *files, "--annotate", "--out", tmp_path)
     assert code == 0, err
     assert printed.count(str(folder)) == 2 and Image.open(tmp_path / "a.annotated.png").size == (80, 61)
     assert media_files([str(folder / "a.png"), str(folder)]) == [folder / "a.png", folder / "b.jpg"]
@@ -169,9 +169,9 @@ def test_pictures_folders_and_globs(demo, checkpoint, tool, tmp_path):
 )
 def test_a_mistake_is_one_line(arguments, message, demo, checkpoint, tool, tmp_path):
     files = [str(_videos(demo, 0)[0]) if text == "VIDEO" else text for text in arguments]
-    code, _, err = tool("predict.py", checkpoint, *files, "--out", tmp_path)
+    code, _, err = tool("predict", checkpoint, *files, "--out", tmp_path)
     assert code == 2 and message in err.splitlines()[-1] and "Traceback" not in err
-    code, _, err = tool("predict.py", tmp_path / "no.safetensors", _videos(demo, 0)[0])
+    code, _, err = tool("predict", tmp_path / "no.safetensors", _videos(demo, 0)[0])
     assert code == 2 and "no such checkpoint" in err
 
 
@@ -265,7 +265,7 @@ def test_a_frame_that_h264_cannot_hold_costs_its_copy_alone(checkpoint, tool, tm
         side = 1 if name == "tiny.mkv" else 32
         encode(tmp_path / name, [np.zeros((side, side, 3), np.uint8)] * 3, codec, pix_fmt="bgr0")
     files = [tmp_path / "tiny.mkv", tmp_path / "good.mkv"]
-    code, _, err = tool("predict.py", checkpoint, *files, "--annotate", "--out", tmp_path)
+    code, _, err = tool("predict", checkpoint, *files, "--annotate", "--out", tmp_path)
     assert code == 2 and "frames of 1x1 are too small for H.264 (its answer stands, the copy was not made)" in err
     assert (tmp_path / "good.annotated.mp4").is_file() and not list(tmp_path.glob(".*"))
 

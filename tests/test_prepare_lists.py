@@ -36,7 +36,7 @@ def diving(tmp_path):
 
 def _prepare(tool, diving, *more):
     notes, videos, out = diving
-    return tool("prepare_lists.py", "diving48", "--annotations", notes, "--videos", videos, "--out", out, *more)
+    return tool("lists", "diving48", "--annotations", notes, "--videos", videos, "--out", out, *more)
 
 
 def test_missing_videos_are_named_and_nothing_else_is_written(tool, diving):
@@ -72,7 +72,7 @@ def test_a_family_writes_a_folder_for_each_set(tool, tmp_path, monkeypatch):
         (tmp_path / "vtab-1k" / folder / "images/0.jpg").write_text("")
         for split in ("train800", "val200", "train800val200", "test"):
             (tmp_path / "vtab-1k" / folder / f"{split}.txt").write_text("images/0.jpg 1\n")
-    code, _, err = tool("prepare_lists.py", "vtab", "--annotations", "vtab-1k")
+    code, _, err = tool("lists", "vtab", "--annotations", "vtab-1k")
     assert code == 0, err
     for name, folder in VTAB:
         lists = tmp_path / "data_lists" / "vtab" / name
@@ -86,7 +86,7 @@ def test_a_family_goes_on_without_the_sets_that_are_not_there(tool, tmp_path, mo
     (tmp_path / "vtab-1k/dtd/images/0.jpg").write_text("")
     for split in ("train800val200", "test"):
         (tmp_path / f"vtab-1k/dtd/{split}.txt").write_text("images/0.jpg 1\n")
-    code, _, err = tool("prepare_lists.py", "vtab", "--annotations", "vtab-1k")
+    code, _, err = tool("lists", "vtab", "--annotations", "vtab-1k")
     assert code == 2 and "vtab/kitti: vtab-1k: holds no folder kitti" in err and "vtab/dtd" not in err
     assert (tmp_path / "data_lists/vtab/dtd/test.csv").is_file()
 
@@ -104,13 +104,13 @@ def test_names_that_lists_can_hardly_hold(tool, tmp_path):
         (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "videos" / name).write_text("")
     arguments = ["folder", "--videos", tmp_path / "videos", "--out", tmp_path / "lists", "--val-share", "0.1"]
-    code, _, err = tool("prepare_lists.py", *arguments)
+    code, _, err = tool("lists", *arguments)
     assert code == 0, err
     read = [record.path for split in ("train", "val") for record in read_list(tmp_path / f"lists/{split}.csv")]
     assert sorted(read) == sorted(names)
     Path(os.fsdecode(os.fsencode(tmp_path / "videos" / "c") + b"\xe9")).mkdir()
     (next((tmp_path / "videos").glob("c*")) / "x.mp4").write_text("")
-    code, _, err = tool("prepare_lists.py", *arguments)
+    code, _, err = tool("lists", *arguments)
     assert code == 2 and "is not UTF-8; rename the file" in err and err.count("\n") == 1
 
 
@@ -119,7 +119,7 @@ def test_files_elsewhere_are_listed_whole_and_the_summary_says_which_key_allows_
     (tmp_path / "elsewhere.mp4").write_text("")
     (tmp_path / "train.csv").write_text(f"{tmp_path}/elsewhere.mp4 0\n")
     arguments = ["--annotations", tmp_path / "train.csv", "--videos", tmp_path / "videos", "--out", tmp_path / "lists"]
-    code, out, err = tool("prepare_lists.py", "list", *arguments)
+    code, out, err = tool("lists", "list", *arguments)
     assert code == 0, err
     assert out.endswith(f"data.root is {tmp_path / 'videos'}, data.absolute_paths is true\n")
     assert list(read_list(tmp_path / "lists" / "train.csv")) == [(f"{tmp_path}/elsewhere.mp4", 0)]
@@ -142,7 +142,7 @@ PREPARE_ERRORS = [
 @pytest.mark.parametrize(("arguments", "message"), PREPARE_ERRORS)
 def test_a_wrong_call_of_prepare_lists_is_one_line(tool, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    code, _, err = tool("prepare_lists.py", *arguments)
+    code, _, err = tool("lists", *arguments)
     assert code == 2 and message in err and err.count("\n") == 1
     assert not list(tmp_path.rglob("*.csv"))
 
@@ -176,7 +176,7 @@ def _report(path):
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_every_kind_of_trouble_is_reported(tool, checked, decoder):
-    code, out, _ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--decoder", decoder)
+    code, out, _ = tool("check", checked / "list.csv", "--root", checked, "--decoder", decoder)
     rows = _report(checked / "list.csv.report.csv")
     assert code == 1 and "good.mp4" not in rows
     assert {name: row["status"] for name, row in rows.items()} == {
@@ -193,7 +193,7 @@ def test_every_kind_of_trouble_is_reported(tool, checked, decoder):
 
 def test_nothing_the_matter_is_exit_code_0(tool, checked):
     (checked / "list.csv").write_text("path,label\ngood.mp4,0\n")
-    code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--all", "--whole")
+    code, *_ = tool("check", checked / "list.csv", "--root", checked, "--all", "--whole")
     assert code == 0
     assert _report(checked / "list.csv.report.csv")["good.mp4"]["status"] == "ok"
 
@@ -204,7 +204,7 @@ def test_pictures_and_awkward_names_are_looked_at_too(tool, checked):
     (checked / "bad.jpg").write_text("no picture")
     (checked / "nothing.mp4").write_text("")
     (checked / "list.csv").write_text("path,label\n" + "".join(f"{name},0\n" for name in names))
-    code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--all")
+    code, *_ = tool("check", checked / "list.csv", "--root", checked, "--all")
     rows = _report(checked / "list.csv.report.csv")
     assert code == 1 and [rows[name]["status"] for name in names] == ["ok", "unreadable", "unreadable", "empty"]
 
@@ -221,7 +221,7 @@ def test_an_interrupt_leaves_a_report_of_what_was_found(tool, checked, monkeypat
                 raise KeyboardInterrupt
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked)
+    code, *_ = tool("check", checked / "list.csv", "--root", checked)
     assert code == 130 and list(_report(checked / "list.csv.report.csv")) == ["short #1.mp4"]
 
 
@@ -235,7 +235,7 @@ def test_a_decoder_that_hangs_or_dies_costs_one_file(tool, checked, monkeypatch,
         return plain(path, *options)
 
     monkeypatch.setattr(inspection, "open_video", harmed)
-    code, *_ = tool("check_videos.py", checked / "list.csv", "--root", checked, "--seconds", "2")
+    code, *_ = tool("check", checked / "list.csv", "--root", checked, "--seconds", "2")
     rows = _report(checked / "list.csv.report.csv")
     assert code == 1 and rows["odd.webm"]["status"] == status and rows["torn.ts"]["status"] == "damaged"
 
@@ -257,5 +257,5 @@ CHECK_ERRORS = [
 def test_a_wrong_call_of_check_videos_is_one_line(tool, checked, monkeypatch, arguments, message):
     monkeypatch.chdir(checked)
     (checked / "outside.csv").write_text("../x.mp4 1\n")
-    code, _, err = tool("check_videos.py", *arguments)
+    code, _, err = tool("check", *arguments)
     assert code == 2 and message in err and err.count("\n") == 1

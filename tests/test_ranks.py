@@ -119,7 +119,7 @@ def test_a_test_gives_the_same_bits_on_any_number_of_ranks(problem, tmp_path):
     for ranks in (1, 2, 3, 5):
         out = tmp_path / str(ranks)
         overrides = [f"run.out_dir={out}", "test.views=2x2x3", "test.batch_size=3"]
-        job = Job(["test.py", problem, "--checkpoint", checkpoint, *overrides], ranks, tmp_path / "output.txt")
+        job = Job(["test", problem, "--checkpoint", checkpoint, *overrides], ranks, tmp_path / "output.txt")
         assert job.wait() == [0] * ranks, job.output()
         stored.append(np.load(out / "predictions.npz"))
         results.append(json.loads((out / "results.json").read_text()))

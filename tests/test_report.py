@@ -73,7 +73,9 @@ def page(demo, tmp_path_factory):
     data = [f"data.{key}={demo / 'data' / name}" for key, name in files.items()]
     command = [
         sys.executable,
-        TOOLS / "test.py",
+        "-m",
+        "videoadapt",
+        "test",
         CONFIG,
         "--report",
         "--checkpoint",
@@ -108,7 +110,7 @@ def test_an_unreadable_video_is_named_and_no_confusion(demo, tool, tmp_path):
     files = {"val": "val.csv", "root": "", "classes": "classes.txt"}
     data = [f"data.{key}={tmp_path / 'data' / name}" for key, name in files.items()]
     settings = [*data, "test.on_bad=count_wrong", f"run.out_dir={tmp_path}"]
-    code, _, err = tool("test.py", CONFIG, "--checkpoint", demo / "loki", "--report", "--views", "8x1x1", *settings)
+    code, _, err = tool("test", CONFIG, "--checkpoint", demo / "loki", "--report", "--views", "8x1x1", *settings)
     assert code == 0, err
     text = (tmp_path / "report.html").read_text().split("</script>")[-1]
     assert text.count("val_0002.mp4") == 1 and "<h2>Unreadable</h2>" in text  # in the list, in no card

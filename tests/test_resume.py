@@ -41,7 +41,7 @@ def run(problem, tool, tmp_path):
 
     def call(*overrides):
         every = ["run.eval_every=1", "run.save_every=null", "data.workers=0"]
-        code, _, err = tool("train.py", problem[0], f"run.out_dir={tmp_path / 'run'}", *every, *overrides)
+        code, _, err = tool("train", problem[0], f"run.out_dir={tmp_path / 'run'}", *every, *overrides)
         lines = re.split(r"[\r\n]+", err)
         return code, "".join(f"{line}\n" for line in lines if line.strip() and "%|" not in line)
 

@@ -238,7 +238,7 @@ def test_braces_without_webdataset_have_a_remedy(monkeypatch):
 def test_a_training_from_shards_ends_with_the_same_bits(tool, tmp_path):
     config = write_problem(tmp_path, videos=8, epochs=1)
     options = ["--root", tmp_path, "--out", tmp_path / "tar", "--megabytes", "0.02"]
-    code, out, err = tool("make_shards.py", tmp_path / "list.csv", *options)
+    code, out, err = tool("shards", tmp_path / "list.csv", *options)
     assert code == 0, err
     root = re.search(r"8 videos in (\d+) shards: data.root=(.*)\n", out)
     assert int(root[1]) > 1 and not list((tmp_path / "tar").glob(".*"))
@@ -247,7 +247,7 @@ def test_a_training_from_shards_ends_with_the_same_bits(tool, tmp_path):
         job = train(config, tmp_path / f"run {name}", 1, *overrides)
         assert job.wait() == [0], job.output()
         out_dir = tmp_path / f"test {name}"
-        command = ["test.py", config, "--checkpoint", tmp_path / "run loose" / "last.safetensors", f"data.root={place}"]
+        command = ["test", config, "--checkpoint", tmp_path / "run loose" / "last.safetensors", f"data.root={place}"]
         job = Job([*command, f"run.out_dir={out_dir}"], 1, tmp_path / "output.txt")
         assert job.wait() == [0], job.output()
         compare(tmp_path / "run loose", tmp_path / f"run {name}")
@@ -260,7 +260,7 @@ def test_shards_are_what_webdataset_reads(folder, tool, tmp_path):
 
     lines = "".join(f'"{name}",{label}\n' for label, name in enumerate(NAMES))
     (tmp_path / "list.csv").write_text(f"path,label\n{lines}")
-    code, out, err = tool("make_shards.py", tmp_path / "list.csv", "--root", folder, "--out", tmp_path / "tar")
+    code, out, err = tool("shards", tmp_path / "list.csv", "--root", folder, "--out", tmp_path / "tar")
     assert code == 0, err
     pattern = out.strip().partition("data.root=")[2]
     samples = {sample["__key__"]: sample for sample in webdataset.WebDataset(pattern, shardshuffle=False)}
@@ -272,7 +272,7 @@ def test_shards_hold_names_with_dots_and_second_names_of_a_file(folder, tool, tm
     for name in ("x.1.mp4", "x.2.mp4", "x.avi"):
         (tmp_path / name).write_bytes((folder / NAMES[0]).read_bytes())
     (tmp_path / "list.txt").write_text("x.1.mp4 0\nx.2.mp4 1\nx.avi 2\n")
-    code, out, err = tool("make_shards.py", tmp_path / "list.txt", "--root", tmp_path, "--out", tmp_path / "tar")
+    code, out, err = tool("shards", tmp_path / "list.txt", "--root", tmp_path, "--out", tmp_path / "tar")
     assert code == 0, err
     store = open_store(out.strip().partition("data.root=")[2])
     assert store.missing(["x.1.mp4", "x.2.mp4", "x.avi", "x.cls"]) == ["x.cls"]
@@ -325,6 +325,6 @@ def test_a_mistake_in_packing_is_one_line(folder, tool, tmp_path, kind):
     for name in ("plain", "n."):
         (folder / name).write_text("")
     (tmp_path / "old-000000.tar").write_text("")
-    code, _, err = tool("make_shards.py", tmp_path / "list.txt", "--root", folder, "--out", tmp_path, *options)
+    code, _, err = tool("shards", tmp_path / "list.txt", "--root", folder, "--out", tmp_path, *options)
     assert code == 2 and message in err and err.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"list.txt", "old-000000.tar"}

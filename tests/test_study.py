@@ -166,7 +166,7 @@ def on_digits(digits):
 
 def test_a_study_of_real_pictures_learns_and_keeps_what_is_finished(on_digits, tool, tmp_path):
     path = _write(tmp_path, overrides=on_digits)
-    code, out, err = tool("study.py", path)
+    code, out, err = tool("study", path)
     assert code == 0, err
     assert "| linear |" in out and "1,290" in out
     rows = list(csv.DictReader((tmp_path / "study" / "cells.csv").open()))
@@ -181,18 +181,18 @@ def test_a_study_of_real_pictures_learns_and_keeps_what_is_finished(on_digits, t
     assert float(rows[1]["checkpoint_mb"]) == pytest.approx(checkpoint.stat().st_size / 1e6, abs=1e-3)
     stamp = {p: p.stat().st_mtime_ns for p in (tmp_path / "study").rglob("results.json")}
     shutil.rmtree(tmp_path / "study" / "digits" / "lora")
-    code, again, _ = tool("study.py", path, "--no-cost")
+    code, again, _ = tool("study", path, "--no-cost")
     assert code == 0 and again.splitlines()[2].split("|")[2] == out.splitlines()[2].split("|")[2]
     kept = tmp_path / "study" / "digits" / "linear" / "seed0" / "results.json"
     assert kept.stat().st_mtime_ns == stamp[kept]
-    code, out, _ = tool("study.py", path, "--only", "linear", "--no-cost", "run.threads=2", "data.workers=1")
+    code, out, _ = tool("study", path, "--only", "linear", "--no-cost", "run.threads=2", "data.workers=1")
     assert code == 0 and "| lora " in out and "1,290" in out  # what is finished stays in the table
-    code, _, err = tool("study.py", path, "--only", "linear", "optim.lr=1e-3")
+    code, _, err = tool("study", path, "--only", "linear", "optim.lr=1e-3")
     assert code == 2 and "made with optim.lr=0.002, now it is 0.001" in err
     for garbage in ("garbage", "{}"):
         kept.write_text(garbage)
-        code, _, err = tool("study.py", path)
-        assert code == 2 and "results.json: not the results of tools/test.py; remove the folder" in err
+        code, _, err = tool("study", path)
+        assert code == 2 and "results.json: not the results of 'videoadapt test'; remove the folder" in err
 
 
 def test_a_study_of_the_demos_videos(demo, tool, tmp_path):
@@ -205,7 +205,7 @@ def test_a_study_of_the_demos_videos(demo, tool, tmp_path):
         methods={"linear": ["model.slots={}"]},
         overrides=[*lists, "optim.epochs=1", "optim.batch_size=4", "run.threads=1"],
     )
-    code, out, err = tool("study.py", path, "--devices", "cpu", "--no-cost")
+    code, out, err = tool("study", path, "--devices", "cpu", "--no-cost")
     assert code == 0 and "| linear |" in out and "2,312" in out, err
     (row,) = csv.DictReader((tmp_path / "study" / "cells.csv").open())
     assert row["views"] == "8x2x3" and "| 8x2x3 |" in (tmp_path / "study/demo/linear/seed0/test.log").read_text()
@@ -217,18 +217,18 @@ def test_a_study_of_the_demos_videos(demo, tool, tmp_path):
         (["--only", "lara"], "--only lara: not in the study; did you mean 'lora'?"),
         (["optim.epoch=1"], "optim: unknown key 'epoch'"),
         (["model.slots.mlp_in={kind: lokki}"], "model.slots.mlp_in: no kind 'lokki'"),  # before any cell runs
-        (["data.train=no.csv"], "digits/linear/seed0: train.py ended with code 2: no.csv: cannot read the list file"),
+        (["data.train=no.csv"], "digits/linear/seed0: train ended with code 2: no.csv: cannot read the list file"),
     ],
 )
 def test_a_mistake_in_a_study_is_one_line(arguments, message, on_digits, tool, tmp_path):
-    code, _, err = tool("study.py", _write(tmp_path, overrides=on_digits), *arguments)
+    code, _, err = tool("study", _write(tmp_path, overrides=on_digits), *arguments)
     assert code == 2 and message in err.splitlines()[-1]
 
 
 def test_a_zero_shot_cell_is_tested_without_training(on_digits, tool, tmp_path):
     path = _write(tmp_path, methods={"clip": ["model.zero_shot=mnist"]}, overrides=on_digits)
-    code, _, err = tool("study.py", path)
-    assert code == 2 and "test.py ended with code 2: model.backbone: open_clip's CLIPs are" in err
+    code, _, err = tool("study", path)
+    assert code == 2 and "test ended with code 2: model.backbone: open_clip's CLIPs are" in err
     assert not list((tmp_path / "study").rglob("metrics.jsonl"))
 
 
@@ -247,13 +247,13 @@ def test_digits_are_written_as_they_are(digits):
 
 def test_a_stale_cell_is_found_before_any_other_runs_and_does_not_hide_the_rest(on_digits, tool, tmp_path):
     short = [*on_digits, "optim.epochs=1"]
-    assert tool("study.py", _write(tmp_path, overrides=short), "--only", "linear", "--no-cost")[0] == 0
+    assert tool("study", _write(tmp_path, overrides=short), "--only", "linear", "--no-cost")[0] == 0
     changed = {"linear": ["optim.lr=1e-4"], "lora": ["model.linears={space.qkv: {kind: lora}}"]}
     path = _write(tmp_path, methods=changed, overrides=short)
-    code, _, err = tool("study.py", path)
+    code, _, err = tool("study", path)
     assert code == 2 and "made with optim.lr=0.002, now it is 0.0001" in err
     assert not (tmp_path / "study" / "digits" / "lora").exists()
-    code, out, err = tool("study.py", path, "--only", "lora", "--no-cost")
+    code, out, err = tool("study", path, "--only", "lora", "--no-cost")
     assert code == 0 and "| lora" in out and "| linear" not in out and "left out: " in err
-    code, _, err = tool("study.py", path, "--devices", "cpu,")
+    code, _, err = tool("study", path, "--devices", "cpu,")
     assert code == 2 and "--devices cpu,: names with commas between them" in err

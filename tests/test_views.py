@@ -107,7 +107,7 @@ def test_unreadable_videos_count_in_every_protocol():
 def test_the_program_reports_every_protocol(demo, tool, tmp_path):
     data = [f"data.{key}={demo / 'data' / name}" for key, name in (("val", "val.csv"), ("root", ""))]
     data.append(f"data.classes={demo / 'data' / 'classes.txt'}")
-    run = partial(tool, "test.py", CONFIG, "--checkpoint", demo / "loki" / "last.safetensors", *data)
+    run = partial(tool, "test", CONFIG, "--checkpoint", demo / "loki" / "last.safetensors", *data)
     names = ["8x1x1", "8x2x1", "8x2x3", "4x1x1"]
     code, out, err = run("--views", ",".join(names), f"run.out_dir={tmp_path / 'all'}")
     assert code == 0, err

@@ -57,7 +57,7 @@ def test_zero_shot_scores_do_not_lose_precision_to_autocast(zero_shot_config):
 
 
 def test_a_zero_shot_test_needs_no_checkpoint(zero_shot_config, tool, tmp_path):
-    code, out, err = tool("test.py", zero_shot_config, "--views", "4x2x3")
+    code, out, err = tool("test", zero_shot_config, "--views", "4x2x3")
     assert code == 0, err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["num_videos"] == 5 and results["views"] == "4x2x3" and results["checkpoint"] is None
@@ -80,14 +80,14 @@ def test_a_zero_shot_test_needs_no_checkpoint(zero_shot_config, tool, tmp_path):
     ],
 )
 def test_a_zero_shot_mistake_is_one_line(arguments, message, zero_shot_config, tool):
-    code, _, err = tool("test.py", zero_shot_config, *arguments)
+    code, _, err = tool("test", zero_shot_config, *arguments)
     assert code == 2 and err.count("\n") == 1 and any(part in err for part in message.split("|"))
 
 
 def test_a_tower_without_text_cannot_test_zero_shot(zero_shot_config, small_clip, tool):
     state = torch.load(small_clip, weights_only=True)
     torch.save({key: value for key, value in state.items() if key.startswith("visual.")}, small_clip)
-    code, _, err = tool("test.py", zero_shot_config)
+    code, _, err = tool("test", zero_shot_config)
     assert code == 2 and "zero-shot needs CLIP's text tower too" in err
 
 

@@ -1,59 +1,8 @@
-"""Draw where models look: python tools/attention.py FILE ... --checkpoint [NAME=]FILE [--checkpoint ...]
+"""The command ``videoadapt attention`` as a file: ``videoadapt attention --help`` tells what it does."""
 
-The attention of the class token over pictures and over the frames of videos, for every checkpoint in one picture
-(LoKi, figure 5); --rollout follows it back through all blocks. For models with a time branch also which frames look at
-which. --image-size shows it at another resolution than the model was trained at.
-"""
+import sys
 
-from pathlib import Path
-
-from videoadapt import builders, cli, workflows
-from videoadapt.atomic import writable_folder
-from videoadapt.engine import distributed
-from videoadapt.errors import UserError
-from videoadapt.workflows.attention import draw_attention
-
-
-def main() -> None:
-    parser = cli.Parser(__doc__)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="videos, pictures, folders of them, globs in quotes")
-    parser.add_argument(
-        "--checkpoint", action="append", default=[], metavar="[NAME=]FILE", help="repeatable; NAME labels it"
-    )
-    parser.add_argument("--block", type=int, default=-1, metavar="N", help="from 0; -1 is the last (default)")
-    parser.add_argument("--rollout", action="store_true", help="through all blocks instead of one")
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="another one than in training")
-    parser.add_argument("--out", default="runs/attention", metavar="DIR", help="runs/attention by default")
-    parser.add_argument("--pretrained", help="where the backbone's weights are now, if not where the config says")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
-    args = parser.parse_args()
-    if not args.checkpoint:
-        raise UserError("--checkpoint [NAME=]FILE says whose attention to draw")
-    paths = workflows.media_files(args.files)
-    device = distributed.start(args.device).device
-    models = {
-        name: builders.load_checkpoint(path, device, args.pretrained, args.image_size)
-        for name, path in _named(args.checkpoint).items()
-    }
-    out = writable_folder(args.out, "--out")
-    for path in draw_attention(models, paths, out, None if args.rollout else args.block):
-        print(path)
-
-
-def _named(texts: list[str]) -> dict[str, str]:
-    """Checkpoints by name: what stands before =, else the run's folder, else the whole path."""
-    pairs = [_pair(text) for text in texts]
-    names = [name for name, _ in pairs]
-    return {path if names.count(name) > 1 else name: path for name, path in pairs}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, separator, path = text.partition("=")
-    if separator and "/" not in name and not Path(text).exists():  # a folder may be called lr=1e-3
-        return name, path
-    folder = Path(text) if Path(text).is_dir() else Path(text).parent
-    return folder.name or text, text
-
+from videoadapt.__main__ import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    main(["attention", *sys.argv[1:]])

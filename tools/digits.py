@@ -1,22 +1,8 @@
-"""Write scikit-learn's handwritten digits as picture files with lists: python tools/digits.py [--out DIR]
+"""The command ``videoadapt digits`` as a file: ``videoadapt digits --help`` tells what it does."""
 
-For the study of all methods on real images: python tools/study.py configs/studies/digits.yaml
-"""
+import sys
 
-from pathlib import Path
-
-from videoadapt import cli
-from videoadapt.atomic import writable_folder
-from videoadapt.demo.digits import write_digits
-
-
-def main() -> None:
-    parser = cli.Parser(__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/digits/data"), metavar="DIR")
-    args = parser.parse_args()
-    write_digits(writable_folder(str(args.out), "--out"))
-    print(f"1,500 + 297 pictures written to {args.out}")
-
+from videoadapt.__main__ import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    main(["digits", *sys.argv[1:]])

@@ -1,47 +1,8 @@
-"""Test a checkpoint, multi-view: python tools/test.py CONFIG --checkpoint FILE [--views 32x3x3] [key=value ...]
+"""The command ``videoadapt test`` as a file: ``videoadapt test --help`` tells what it does."""
 
-Without a checkpoint, model.zero_shot=action (or other prompt templates) tests CLIP itself on the class names. Views
-are frames x clips x crops; several protocols, --views 8x1x1,8x3x1,8x3x3, share one pass over the videos. Also under
-torchrun, with the same result. Prints a table and writes results.json and predictions.npz (index, label, scores) into
-run.out_dir; --report adds report.html, one page to look at.
-"""
+import sys
 
-from videoadapt import cli, workflows
-from videoadapt.config import load_config
-from videoadapt.engine.metrics import ACCURACIES
-
-_LONG = 60  # classes; past that the table shows the worst
-
-
-def main() -> None:
-    parser = cli.config_parser(__doc__)
-    parser.add_argument("--checkpoint", metavar="FILE", help="or folder, or hf://owner/name; not for model.zero_shot")
-    parser.add_argument("--views", help="32x3x3 or several, 8x1x1,8x3x1,8x3x3; short for test.views")
-    parser.add_argument("--report", action="store_true", help="write report.html")
-    args = parser.parse_args()
-    config = load_config(args.config, args.overrides)
-    tested = workflows.test_config(config, args.checkpoint, args.views or (), steps=args.report)
-    if tested is None:  # another rank tells
-        return
-    _show(tested)
-    if args.report:
-        from videoadapt.workflows.reporting import write_report  # slow to import, and needed here alone
-
-        print(f"\n{write_report(tested)} shows it")
-
-
-def _show(tested: workflows.Tested) -> None:
-    results = tested.results
-    seen = [row for row in results["per_class"] if row["num_videos"]]
-    rows = seen if len(seen) <= _LONG else sorted(seen, key=lambda row: row["top1"])[:20]
-    if len(rows) < len(seen):
-        print(f"the {len(rows)} worst of {len(seen)} classes (all of them in results.json):")
-    lines = [(tested.classes[row["class"]], row["num_videos"], f"{row['top1']:.2f}") for row in rows]
-    print(cli.table([f"class, {results['views']}", "videos", "top-1"], lines), end="\n\n")
-    counts = [results["num_videos"], results["num_unreadable"]]
-    lines = [[row["views"], *counts, *(f"{row[key]:.2f}" for key in ACCURACIES)] for row in results["protocols"]]
-    print(cli.table(["views", "videos", "unreadable", "top-1", "top-5", "mean class"], lines))
-
+from videoadapt.__main__ import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    main(["test", *sys.argv[1:]])

@@ -1,20 +1,9 @@
-"""Adapt pretrained image models to video: one space-time block, a few million parameters."""
+"""Adapt pretrained image models to video: one space-time block, a few million parameters.
 
-from videoadapt import adapters
-from videoadapt.builders import build_model, load_checkpoint
-from videoadapt.config import load_config
-from videoadapt.errors import UserError
-from videoadapt.workflows import adapt, classify, classify_windows
+Names are imported when they are first used, so that ``videoadapt --help`` need not wait for torch.
+"""
 
-__version__ = "0.1.0"
-__all__ = [
-    "UserError",
-    "__version__",
-    "adapt",
-    "adapters",
-    "build_model",
-    "classify",
-    "classify_windows",
-    "load_checkpoint",
-    "load_config",
-]
+import lazy_loader
+
+__version__ = "0.2.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,10 +1,13 @@
 """What ends a program other than success; everything else is a bug and keeps its traceback."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(ValueError):
     """Something the user can mend; the message is one line that names the thing and the remedy.
 
-    The programs in ``tools/`` print it alone and exit with code 2.
+    The commands print it alone and exit with code 2.
     """
 
 
@@ -19,10 +22,14 @@ class PeerLost(Exception):
     """Another rank of this job has ended or hangs; its own error tells why. Exit code 3."""
 
 
-def nearest(word: str, choices) -> str:
-    """``did you mean 'x'?`` for the most similar choice, else the list of choices."""
-    from difflib import get_close_matches
+def similar(word: str, choices: Iterable[object]) -> str | None:
+    """The choice that looks most like ``word``, if one does."""
+    close = get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=0.6)
+    return close[0] if close else None
 
+
+def nearest(word: str, choices: Iterable[object]) -> str:
+    """``did you mean 'x'?`` for the most similar choice, else the list of choices."""
     choices = [str(choice) for choice in choices]
-    close = get_close_matches(str(word), choices, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"choose from: {', '.join(choices)}"
+    close = similar(word, choices)
+    return f"did you mean '{close}'?" if close else f"choose from: {', '.join(choices)}"

@@ -1,11 +1,11 @@
 """The only place where configuration becomes objects."""
 
 from videoadapt.builders.checkpoint import check_checkpoint, checkpoint_config, fill_model, load_checkpoint
+from videoadapt.builders.classes import class_names
 from videoadapt.builders.data import (
     build_file_loader,
     build_test_loader,
     build_train_loader,
-    class_names,
     file_reading,
     middle_frame,
     parse_views,

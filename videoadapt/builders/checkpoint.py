@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from videoadapt.builders.data import class_names
+from videoadapt.builders.classes import class_list, first_other, numbers
 from videoadapt.builders.model import build_model, model_input
 from videoadapt.config import Config, first_difference, validate
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
+from videoadapt.engine.distributed import pick_device
 from videoadapt.engine.hub import find_checkpoint
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
@@ -29,9 +30,11 @@ def load_checkpoint(
     It carries ``config`` (the whole resolved ``Config``) and ``classes`` (names in label order).
 
     Args:
+        device: ``cpu``, ``cuda``, ``cuda:<number>``, or ``auto`` for a GPU where there is one.
         pretrained: where the backbone's weights are now, if not where the checkpoint's config says.
         image_size: another one than in training; position embeddings are interpolated.
     """
+    device = pick_device(device, "device") if isinstance(device, str) else device
     path = find_checkpoint(path)
     tensors, about = read_checkpoint(path)
     config = checkpoint_config(about, path)
@@ -56,7 +59,7 @@ def _resized(config: Config, image_size: int) -> Config:
 def checkpoint_config(about: Mapping[str, Any], source: str | Path) -> Config:
     """The config that a checkpoint carries; keys that are younger than it have their defaults."""
     if missing := {"config", "classes", "fingerprint"} - about.keys():
-        raise UserError(f"{source}: carries no {min(missing)}; it was not written by tools/train.py")
+        raise UserError(f"{source}: carries no {min(missing)}; it was not written by 'videoadapt train'")
     config, classes = validate(Config, about["config"], str(source)), about["classes"]
     named = isinstance(classes, list) and all(isinstance(name, str) and name.isprintable() for name in classes)
     if not named or len(classes) != config.data.num_classes or not isinstance(about["fingerprint"], str):
@@ -87,8 +90,8 @@ def check_checkpoint(config: Config, about: Mapping[str, Any], source: str | Pat
     if difference := first_difference(saved, wanted, _FREE_IN_TEST):
         key, have, need = difference
         raise UserError(f"{source}: trained with model.{key}={have}, the config has {need}")
-    names = class_names(config.data)
-    if config.data.classes and names != about["classes"]:
-        label = next(i for i, pair in enumerate(zip(names, about["classes"], strict=True)) if pair[0] != pair[1])
-        have, need = about["classes"][label], names[label]
-        raise UserError(f"{source}: its class {label} is '{have}', in {config.data.classes} it is '{need}'")
+    named, learned = class_list(config.data), about["classes"]
+    if named and named.names != learned and (config.data.classes or learned != numbers(len(learned))):
+        label = first_other(learned, named.names)
+        have, need = learned[label], named.names[label]
+        raise UserError(f"{source}: its class {label} is '{have}', in {named.file} it is '{need}'")

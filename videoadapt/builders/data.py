@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig, check_views
 from videoadapt.data.datasets import TestVideos, TrainVideos
-from videoadapt.data.lists import Record, Records, read_classes, read_list
+from videoadapt.data.lists import Record, Records, read_list
 from videoadapt.data.loaders import TrainBatches, auto_workers, test_loader, train_loader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform, TrainTransform
@@ -102,11 +102,6 @@ def parse_views(text: str) -> list[Views]:
         return [Views.parse(check_views(part)) for part in dict.fromkeys(text.replace(" ", "").split(","))]
     except ValueError as error:
         raise UserError(f"views {text}: {error}") from None
-
-
-def class_names(data: DataConfig) -> list[str]:
-    """From ``data.classes``, or the label numbers."""
-    return read_classes(data.classes, data.num_classes) if data.classes else [str(i) for i in range(data.num_classes)]
 
 
 def _records(data: DataConfig, split: str, check_files: bool) -> Records:

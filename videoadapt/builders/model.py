@@ -23,7 +23,9 @@ def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Clas
     On the meta device the model is only a shape: no weights are read. ``model.fingerprint`` names the frozen weights.
     """
     if config.zero_shot is not None:
-        raise UserError("model.zero_shot: a test of the bare CLIP, by tools/test.py without a checkpoint; leave it out")
+        raise UserError(
+            "model.zero_shot: a test of the bare CLIP, by 'videoadapt test' without a checkpoint; leave it out"
+        )
     _check_time(config)
     device = torch.device(device)
     with torch.device("meta" if device.type == "meta" else "cpu"):  # random starts do not depend on the device

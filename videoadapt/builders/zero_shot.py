@@ -2,7 +2,7 @@
 
 import torch
 
-from videoadapt.builders.data import class_names
+from videoadapt.builders.classes import class_list
 from videoadapt.builders.model import build_model
 from videoadapt.config import Config, ModelConfig
 from videoadapt.errors import UserError
@@ -16,7 +16,8 @@ def build_zero_shot(config: Config, device: str | torch.device = "cpu") -> ZeroS
     What the config adds to the backbone is left out: fresh, it would change nothing and cost time.
     """
     model = config.model
-    if config.data.classes is None:
+    known = class_list(config.data)
+    if known is None:
         raise UserError("model.zero_shot: compares class names; name their file in data.classes")
     wording = templates(model.zero_shot)
     bare = ModelConfig(
@@ -25,5 +26,4 @@ def build_zero_shot(config: Config, device: str | torch.device = "cpu") -> ZeroS
         backbone_options=model.backbone_options,
         image_size=model.image_size,
     )
-    names = class_names(config.data)
-    return zero_shot(build_model(bare), model.backbone, model.pretrained, names, wording).to(device).eval()
+    return zero_shot(build_model(bare), model.backbone, model.pretrained, known.names, wording).to(device).eval()

@@ -5,8 +5,11 @@ command line, so ``space.qkv: {...}`` and ``space: {qkv: {...}}`` are the same. 
 is a one-line ``UserError`` with the key's full path.
 """
 
+from videoadapt.config.describe import described_config
+from videoadapt.config.naming import STUDIES, find_config, packaged_configs
 from videoadapt.config.reading import first_difference, load_config, make_config, validate
 from videoadapt.config.sections import (
+    DECODERS,
     WITHOUT_EFFECT,
     Config,
     DataConfig,
@@ -18,6 +21,8 @@ from videoadapt.config.sections import (
 from videoadapt.config.study import Cell, Study, cells, load_study
 
 __all__ = [
+    "DECODERS",
+    "STUDIES",
     "WITHOUT_EFFECT",
     "Cell",
     "Config",
@@ -28,9 +33,12 @@ __all__ = [
     "Study",
     "cells",
     "check_views",
+    "described_config",
+    "find_config",
     "first_difference",
     "load_config",
     "load_study",
     "make_config",
+    "packaged_configs",
     "validate",
 ]

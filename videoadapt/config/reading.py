@@ -10,6 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from videoadapt.config.naming import find_config
 from videoadapt.config.sections import Config
 from videoadapt.errors import UserError, nearest
 
@@ -17,14 +18,17 @@ _MOST_VALUES = 100_000
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply ``key=value`` overrides, whose values are YAML too."""
-    return make_config(read_yaml(Path(path)), overrides, str(path))
+    """Read a YAML file, or a packaged config by name, and apply ``key=value`` overrides, whose values are YAML too."""
+    raw = read_yaml(find_config(path))
+    if {"base", "methods"} <= raw.keys():
+        raise UserError(f"{path}: is a study, which 'videoadapt study' runs; name the config of one training")
+    return make_config(raw, overrides, str(path))
 
 
 def make_config(raw: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:
     """The same from plain nested mappings, which ``source`` names in errors."""
     raw = copy.deepcopy(dict(raw))
-    for text in overrides:
+    for text in [overrides] if isinstance(overrides, str) else overrides:
         key, separator, value = text.partition("=")
         if not separator:
             raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")

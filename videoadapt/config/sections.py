@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+Decoder = Literal["pyav", "decord", "torchcodec"]
+DECODERS: tuple[str, ...] = get_args(Decoder)
 Spec = dict[str, Any]  # {kind: name, **options}: the options are checked against the adapter's constructor
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Magnitude = Annotated[int, Field(ge=1, le=30)]
@@ -38,23 +40,23 @@ class Section(BaseModel):
 class Slots(Section):
     """Activation space: modules that add a delta to the tokens."""
 
-    time_in: Spec | None = None
-    time_out: Spec | None = None
-    space_in: Spec | None = None
-    space_out: Spec | None = None
-    space_side: Spec | None = None
-    mlp_in: Spec | None = None
-    mlp_side: Spec | None = None
+    time_in: Spec | None = None  # added to the input of the attention along time
+    time_out: Spec | None = None  # applied to the output of the attention along time
+    space_in: Spec | None = None  # added to the tokens before the attention within a frame
+    space_out: Spec | None = None  # added to the output of the attention within a frame
+    space_side: Spec | None = None  # added beside the attention within a frame, from its normalised input
+    mlp_in: Spec | None = None  # added to the tokens before the MLP
+    mlp_side: Spec | None = None  # added beside the MLP, from its normalised input
 
 
 class AttentionSites(Section):
-    qkv: Spec | None = None
-    proj: Spec | None = None
+    qkv: Spec | None = None  # queries, keys and values
+    proj: Spec | None = None  # the output projection
 
 
 class MlpSites(Section):
-    fc1: Spec | None = None
-    fc2: Spec | None = None
+    fc1: Spec | None = None  # the first linear layer
+    fc2: Spec | None = None  # the second linear layer
 
 
 class Linears(Section):
@@ -71,56 +73,58 @@ class Linears(Section):
 
 
 class ModelConfig(Section):
-    backbone: str = "vit_mini_patch16_clip_64"  # a timm VisionTransformer or Swin, or the embedded mini
-    pretrained: str = "embedded"  # embedded | a timm tag | open_clip:<tag> | a file | the word none
-    backbone_options: dict[str, Any] = {}  # timm's own keywords, e.g. {embed_dim: 64, depth: 2}
-    image_size: Positive | None = None  # the backbone's own by default
-    mean: Channels | None = None  # rgb of the pixels the backbone was trained on, in [0, 1]; its tag's by default
-    std: Channels | None = None
-    num_frames: Positive | None = None  # frames a clip; left out for images
+    backbone: str = "vit_mini_patch16_clip_64"  # the name of a timm ViT or Swin, or of the small packaged backbone
+    pretrained: str = "embedded"  # embedded, a timm tag, open_clip:<tag>, a weight file, or none for random weights
+    backbone_options: dict[str, Any] = {}  # keywords for timm's constructor, e.g. {embed_dim: 64, depth: 2}
+    image_size: Positive | None = None  # pixels of the square input; the backbone's own size by default
+    mean: Channels | None = None  # mean rgb in [0, 1] of the backbone's training pixels; known from its tag by default
+    std: Channels | None = None  # their standard deviation, in the same way
+    num_frames: Positive | None = None  # frames of a clip; leave it out for images
     num_classes: Positive | None = None  # taken from data.num_classes
-    temporal_embedding: bool = True  # learned, one vector a frame; video only
-    order: Literal["time_first", "space_first"] = "time_first"
-    slots: Slots = Slots()
-    space_residual: bool = True  # x + a + space_out(a); false: x + space_out(a)
-    linears: Linears = Linears()
-    prompt: Spec | None = None  # {tokens: 50, deep: false, dropout: 0.0}
-    unfreeze: list[Literal["norm", "norms", "bias", "all"]] = []  # final norm, every norm, every bias, everything
-    drop_path: Rate = 0.0  # of the last block; rises linearly from 0, drops whole clips
-    drop_path_on: Literal["adapters", "branches"] = "adapters"  # AIM's time branch and mlp_side | every residual branch
+    temporal_embedding: bool = True  # learn a vector for each frame of a clip; for videos only
+    order: Literal["time_first", "space_first"] = "time_first"  # which attention of a block comes first
+    slots: Slots = Slots()  # adapters that add to the tokens
+    space_residual: bool = True  # true: x + a + space_out(a), a = attention; false: x + space_out(a)
+    linears: Linears = Linears()  # tuners of the frozen linear layers
+    prompt: Spec | None = None  # prompt tokens: {tokens: 50, deep: false, dropout: 0.0}
+    # which existing weights train too: the final norm, every norm, every bias, everything
+    unfreeze: list[Literal["norm", "norms", "bias", "all"]] = []
+    drop_path: Rate = 0.0  # chance that the last block drops a branch for a whole clip; rises linearly from the first
+    # what drop_path drops: the time branch and mlp_side, as AIM does, or every residual branch
+    drop_path_on: Literal["adapters", "branches"] = "adapters"
     dropout: Rate = 0.0  # before the head
-    merge: bool = False  # tools/test.py: fold the tuners into the frozen linears first
-    zero_shot: str | list[str] | None = None  # prompt templates: a name of videoadapt.models.templates, or a list
+    merge: bool = False  # for tests: merge the tuners into the frozen linear layers first
+    zero_shot: str | list[str] | None = None  # test CLIP itself: a name of prompt templates, or a list of templates
 
 
 class DataConfig(Section):
-    dataset: str = "custom"  # a name for the records
-    train: str | None = None  # list files: see videoadapt.data.lists
-    val: str | None = None
-    test: str | None = None  # val by default
-    classes: str | None = None  # a file with one class name a line, in label order
+    dataset: str = "custom"  # a name; diving48, hmdb51, k400, ssv2 and ucf101 bring their class names
+    train: str | None = None  # the list file to train on
+    val: str | None = None  # the list file to validate on while training
+    test: str | None = None  # the list file to test on; val by default
+    classes: str | None = None  # a file with one class name a line, in label order; see dataset for the default
     root: str = "."  # where the lists' paths begin: a folder, shards-{000..099}.tar or shards-*.tar, an fsspec URL
     absolute_paths: bool = False  # lists may name files outside root
-    num_classes: Positive
-    decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
-    time_limit: float | None = Field(60.0, gt=0)  # seconds to read one video
-    stall_limit: float | None = Field(600.0, gt=0)  # seconds without a batch; then the run ends with its videos' names
-    sampling: Literal["dense", "segment"] = "dense"
-    stride: Positive = 4  # frames between two of a dense clip
-    spacing: Literal["endpoints", "centers"] = "endpoints"  # of dense test clips: mmaction2 1.x | AIM
-    out_of_range: Literal["loop", "repeat_last"] = "loop"  # dense clips longer than the video
-    fit: Literal["crop", "squash"] = "crop"  # squash: the whole frame, resized to a square, in training and testing
-    crop_scale: Range = [0.08, 1.0]  # area of the random resized crop
-    crop_ratio: Range = [0.75, 1.3333]  # width to height
-    flip: Share = 0.5  # 0 where left and right are labels
-    rand_augment: list[Magnitude] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude of 30]
-    erasing: Share = 0.0  # of clips that lose a random box, the same in all frames
-    resize: Positive | None = None  # short side before test crops; the model's image size by default
-    short_side: Positive | None = None  # to which training frames, and copies in cache_dir, are brought when decoded
-    cache_dir: str | None = None  # keep smaller copies of the videos there, for training and its validation
-    cache_frames: bool = False  # keep every decoded video in memory: small data sets only
-    max_bad_share: Share = 0.01  # of unreadable training videos before the run stops
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"  # of each loader; auto: one for each core
+    num_classes: Positive  # labels are 0 to num_classes - 1
+    decoder: Decoder = "pyav"  # the library that decodes videos
+    time_limit: float | None = Field(60.0, gt=0)  # seconds that reading one video may take
+    stall_limit: float | None = Field(600.0, gt=0)  # seconds without a batch after which the run ends and names videos
+    sampling: Literal["dense", "segment"] = "dense"  # frames at a fixed distance, or one from each equal part
+    stride: Positive = 4  # dense: distance of two frames of a clip, in frames
+    spacing: Literal["endpoints", "centers"] = "endpoints"  # dense: where test clips lie; mmaction2 1.x, or AIM
+    out_of_range: Literal["loop", "repeat_last"] = "loop"  # dense: what a clip longer than the video shows
+    fit: Literal["crop", "squash"] = "crop"  # squash: the whole frame becomes the square, in training and testing
+    crop_scale: Range = [0.08, 1.0]  # area of the random training crop, as a share of the frame
+    crop_ratio: Range = [0.75, 1.3333]  # width to height of the random training crop
+    flip: Share = 0.5  # chance of a horizontal flip in training; 0 where left and right are labels
+    rand_augment: list[Magnitude] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude up to 30]
+    erasing: Share = 0.0  # chance that a training clip loses a random box, the same in all frames
+    resize: Positive | None = None  # short side in pixels before test crops; the model's image size by default
+    short_side: Positive | None = None  # short side in pixels of decoded training frames and of copies in cache_dir
+    cache_dir: str | None = None  # a folder for smaller copies of the videos, for training and its validation
+    cache_frames: bool = False  # keep every decoded video in memory; for small data sets only
+    max_bad_share: Share = 0.01  # share of unreadable training videos at which the run stops
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"  # processes that read videos; auto: one a core
 
 
 # Keys of the data section that say how and where videos are read, and do not change what is read.
@@ -128,40 +132,41 @@ WITHOUT_EFFECT = frozenset({"root", "absolute_paths", "time_limit", "stall_limit
 
 
 class OptimConfig(Section):
-    epochs: Positive = 30
-    batch_size: Positive = 8  # a rank and step; the global batch is batch_size * ranks * accumulate
-    accumulate: Positive = 1  # backward passes a step
-    lr: float = Field(4e-4, gt=0)
-    min_lr: float = Field(0.0, ge=0)  # floor of the cosine
-    warmup_epochs: float = Field(0.0, ge=0)  # linear, from 0
-    temporal_lr_scale: float = Field(1.0, gt=0)  # times lr for the temporal embedding, which starts at zero
+    epochs: Positive = 30  # passes over the training list
+    batch_size: Positive = 8  # clips of a rank and pass; the global batch is batch_size x ranks x accumulate
+    accumulate: Positive = 1  # backward passes before each step of the optimizer
+    lr: float = Field(4e-4, gt=0)  # learning rate of AdamW, at its peak
+    min_lr: float = Field(0.0, ge=0)  # learning rate at the end of the cosine schedule
+    warmup_epochs: float = Field(0.0, ge=0)  # epochs in which the learning rate rises linearly from 0
+    temporal_lr_scale: float = Field(1.0, gt=0)  # factor of lr for the temporal embedding, which starts at zero
     weight_decay: float = Field(0.05, ge=0)  # not on biases, norms, other vectors and the temporal embedding
-    betas: list[Rate] = Field([0.9, 0.999], min_length=2, max_length=2)
-    clip_grad: float | None = Field(None, gt=0)
-    label_smoothing: Rate = 0.0
+    betas: list[Rate] = Field([0.9, 0.999], min_length=2, max_length=2)  # of AdamW
+    clip_grad: float | None = Field(None, gt=0)  # largest norm of the gradient; no limit by default
+    label_smoothing: Rate = 0.0  # of the cross-entropy
 
 
 class TestConfig(Section):
-    views: ViewText | None = None  # frames x clips x crops; model.num_frames x1x1 by default
-    fusion: Literal["softmax", "logits"] = "softmax"  # what is averaged over the views
-    batch_size: Positive = 8  # views a forward pass
-    on_bad: Literal["error", "count_wrong", "skip"] = "error"  # unreadable videos
+    views: ViewText | None = None  # frames x clips x crops, e.g. 32x3x3; num_frames x 1 x 1 by default
+    fusion: Literal["softmax", "logits"] = "softmax"  # what is averaged over the views of a video
+    batch_size: Positive = 8  # views of a forward pass
+    on_bad: Literal["error", "count_wrong", "skip"] = "error"  # what to do with unreadable videos
 
 
 class RunConfig(Section):
-    out_dir: str = "runs/default"
-    seed: int = Field(0, ge=0, lt=2**31)
-    device: str = "auto"  # auto: cuda where there is one
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    activation_checkpointing: Literal["none", "mlp", "block"] = "none"  # what is computed again and not kept
-    shard: bool = False  # each rank of torchrun keeps a part of the frozen backbone (FSDP2); for large ones
+    out_dir: str = "runs/default"  # the folder of everything that the run writes
+    seed: int = Field(0, ge=0, lt=2**31)  # all random numbers follow from it
+    device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:<number>
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of forward and backward passes
+    # what is computed again in the backward pass to save memory
+    activation_checkpointing: Literal["none", "mlp", "block"] = "none"
+    shard: bool = False  # each rank of torchrun keeps a part of the frozen backbone (FSDP2); for large backbones
     threads: Positive | None = None  # of torch on the CPU; torch's own choice by default
-    eval_every: Positive = 1  # epochs
-    log_every: Positive = 20  # steps
+    eval_every: Positive = 1  # epochs between two validations
+    log_every: Positive = 20  # steps between two lines of metrics.jsonl
     save_every: Positive | None = None  # steps between resume states, beside those of every epoch
-    keep_last: Positive = 2  # resume states
-    max_bad_steps: Annotated[int, Field(ge=0)] = 10  # skipped because loss or gradient was not finite; more end the run
-    resume: bool | Literal["auto"] = False  # true: must find a state; auto: go on if there is one
+    keep_last: Positive = 2  # how many resume states stay
+    max_bad_steps: Annotated[int, Field(ge=0)] = 10  # steps with a loss or gradient of NaN or infinity that are skipped
+    resume: bool | Literal["auto"] = False  # true: continue, it is an error if nothing is there; auto: continue if so
     overwrite: bool = False  # replace an earlier run in out_dir
 
 

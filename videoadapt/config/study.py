@@ -9,8 +9,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from videoadapt.config.naming import find_config
 from videoadapt.config.reading import load_config, read_yaml, validate
 from videoadapt.config.sections import Config, Positive, Section
+from videoadapt.errors import UserError
 
 Overrides = list[str]  # key=value, as on the command line
 Axis = Annotated[dict[str, Overrides], Field(min_length=1)]
@@ -63,8 +65,11 @@ class Cell:
 
 
 def load_study(path: str | Path) -> Study:
-    """Read and check a study file."""
-    return validate(Study, read_yaml(Path(path), unfold=False), str(path))
+    """Read and check a study file, or a packaged study by its name."""
+    raw = read_yaml(find_config(path), unfold=False)
+    if "base" not in raw and raw.keys() & Config.model_fields:
+        raise UserError(f"{path}: is the config of one training; a study names it as its base and adds methods")
+    return validate(Study, raw, str(path))
 
 
 def cells(study: Study) -> Iterator[Cell]:

@@ -1,0 +1,5 @@
+"""Frames become samples: lists, annotations, sampling, transforms, views, data sets, loaders."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -38,14 +38,7 @@ class Ranks:
 
 def start(device: str = "auto") -> Ranks:
     """Join torchrun's process group if there is one: tensors go by nccl on GPUs, by gloo on CPUs, objects by gloo."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise UserError(f"run.device: no device '{device}'; choose from: auto, cpu, cuda, cuda:<number>") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"run.device: '{device}' asked for, but torch sees no GPU; use cpu or auto")
+    chosen = pick_device(device, "run.device")
     launched = "RANK" in os.environ
     local_rank = int(os.environ.get("LOCAL_RANK", 0)) if launched else 0
     if chosen.type == "cuda":
@@ -60,6 +53,21 @@ def start(device: str = "auto") -> Ranks:
         join("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", _PATIENCE)
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
     return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_rank, local_world)
+
+
+def pick_device(name: str, key: str) -> torch.device:
+    """The device of a name, which ``key`` has: auto is cuda where there is one; UserError if it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"{key}: no device '{name}'; choose from: auto, cpu, cuda, cuda:<number>") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{key}: '{name}' asked for, but torch sees no GPU; use cpu or auto")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"{key}: no GPU {chosen.index}, torch sees {torch.cuda.device_count()}")
+    return chosen
 
 
 def stop() -> None:

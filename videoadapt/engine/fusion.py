@@ -27,13 +27,13 @@ def packed(scores: Scores) -> bytes:
 
 
 def read_predictions(path: str | Path) -> Scores:
-    """UserError for what tools/test.py did not write."""
+    """UserError for what 'videoadapt test' did not write."""
     try:
         with np.load(path, allow_pickle=False) as file:
             fusion = str(file["fusion"]) if "fusion" in file.files else "softmax"
             found = Scores(file["index"], file["label"], file["scores"], fusion)
     except Exception as error:  # zip's, numpy's and the system's
-        raise UserError(f"{path}: not a predictions.npz of tools/test.py ({type(error).__name__})") from None
+        raise UserError(f"{path}: not a predictions.npz of 'videoadapt test' ({type(error).__name__})") from None
     if found.scores.ndim != 2 or not len(found.index) == len(found.label) == len(found.scores) > 0:
         raise UserError(f"{path}: its index, label and scores do not belong together")
     return found

@@ -69,7 +69,7 @@ class Health:
     def _stop_for(self, message: str) -> NoReturn:
         raise UserError(
             f"{len(self.progress.unreadable)} of {self.num_videos} training videos are unreadable, more than "
-            f"data.max_bad_share={self.max_bad_share:g} allows; tools/check_videos.py finds them all; e.g. {message}"
+            f"data.max_bad_share={self.max_bad_share:g} allows; 'videoadapt check' finds them all; e.g. {message}"
         )
 
 

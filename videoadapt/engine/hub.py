@@ -63,7 +63,7 @@ def model_card(config: Mapping[str, Any], trainable: int, results: Mapping[str, 
 
     Args:
         trainable: trained parameters.
-        results: what tools/test.py wrote.
+        results: what a test wrote.
         source: what ``load_checkpoint`` will be given.
     """
     model, data = config["model"], config["data"]

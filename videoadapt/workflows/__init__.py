@@ -1,9 +1,12 @@
-"""Whole jobs as functions: what the programs in tools/ do, for Python.
+"""Whole jobs as functions: what the commands do, for Python.
 
 What draws is imported from its module, ``workflows.attention``, ``workflows.reporting``: that takes a second.
 """
 
+from videoadapt.builders import load_checkpoint
 from videoadapt.workflows.adaptation import adapt
+from videoadapt.workflows.analysis import analyse
+from videoadapt.workflows.ensembles import fuse_tests
 from videoadapt.workflows.export import export_graph, export_state
 from videoadapt.workflows.methods import METHODS
 from videoadapt.workflows.prediction import (
@@ -26,12 +29,15 @@ __all__ = [
     "Tested",
     "Timeline",
     "adapt",
+    "analyse",
     "best",
     "classify",
     "classify_files",
     "classify_windows",
     "export_graph",
     "export_state",
+    "fuse_tests",
+    "load_checkpoint",
     "media_files",
     "own_names",
     "test_config",

@@ -35,7 +35,7 @@ def adapt(
     """Train on a folder with one subfolder of videos or pictures for each class; the best model, where it was trained.
 
     Where there are no ``train`` and ``val`` folders above the classes, a fifth of each class is held out. ``out_dir``
-    keeps lists, config.yaml (with which tools/test.py and tools/train.py go on) and the checkpoints.
+    keeps lists, config.yaml (with which 'videoadapt test' and 'videoadapt train' go on) and the checkpoints.
 
     Args:
         method: a name of ``videoadapt.workflows.methods.METHODS``.

@@ -29,7 +29,7 @@ def train_config(config: Config) -> Progress:
     Raises UserError for what is wrong with it before anything is written, Interrupted when a signal asked for it.
     """
     if config.model.merge:
-        raise UserError("model.merge: merged tuners cannot learn; it is for tools/test.py")
+        raise UserError("model.merge: merged tuners cannot learn; it is for 'videoadapt test'")
     ranks = distributed.start(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)

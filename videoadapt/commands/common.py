@@ -1,4 +1,4 @@
-"""What the programs in ``tools/`` share: arguments, errors, tables."""
+"""What the commands share: arguments, errors, exit codes."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,8 +18,8 @@ MISTAKE, ALONE, STOPPED, ABORTED = 2, 3, 75, 130  # exit codes; 75 is "try again
 _LAUNCHER = 15.0  # seconds in which it ends the ranks that are left
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a program, with one line on stderr for what its user can mend or should know, and an exit code.
+def guarded(main: Callable[[], None]) -> None:
+    """Run a command, with one line on stderr for what its user can mend or should know, and an exit code.
 
     2 is a ``UserError``, 75 an orderly end on a signal, 130 an interrupt without one, 3 the end of another rank. Of
     several ranks, those but the first begin their lines with their number.
@@ -42,6 +42,9 @@ def run(main: Callable[[], None]) -> None:
         _end(ALONE, f"{prefix}{error}")
     except KeyboardInterrupt:
         _end_workers()
+        sys.exit(ABORTED)
+    except BrokenPipeError:  # of a pager or of head, which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ABORTED)
     except OSError as error:  # a full disk, a name that is a folder or too long
         if error.filename is None:
@@ -79,40 +82,40 @@ def _end_workers() -> None:
 class Parser(argparse.ArgumentParser):
     """Takes positionals and options in any order, and makes one line of a wrong command line."""
 
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    def __init__(self, prog: str, description: str) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=formatter, allow_abbrev=False)
 
-    def parse_args(self, *arguments, **keywords) -> argparse.Namespace:
-        return self.parse_intermixed_args(*arguments, **keywords)
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help tells more")
+        raise UserError(f"{message}; '{self.prog} --help' tells more")
 
 
-def config_parser(description: str) -> Parser:
-    """A parser for ``CONFIG [key=value ...]``."""
-    parser = Parser(description)
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, e.g. from configs/")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="e.g. optim.lr=1e-3 model.slots.time_out=null"
-    )
-    return parser
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """``CONFIG [key=value ...]``."""
+    help = "a YAML file, or the name of a packaged config such as diving48/loki_clip_b16_8f"
+    parser.add_argument("config", metavar="CONFIG", help=help)
+    add_overrides(parser, "e.g. optim.lr=1e-3 model.slots.time_out=null")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned as markdown, numbers to the right."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    numeric = [
-        all(isinstance(row[i], int | float) or _is_number(str(row[i])) for row in rows) for i in range(len(header))
-    ]
-    rule = ["-" * (w - 1) + (":" if n else "-") for w, n in zip(widths, numeric, strict=True)]
-    lines = [cells[0], rule, *cells[1:]]
-    return "\n".join(
-        "| " + " | ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, numeric, strict=True)) + " |"
-        for line in lines
-    )
+def add_overrides(parser: argparse.ArgumentParser, help: str) -> None:
+    """``[key=value ...]``."""
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=help)
 
 
-def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "", 1).replace("-", "", 1).isdigit() or text == "-"
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``CHECKPOINT``, and where its backbone's weights are."""
+    help = "of 'videoadapt train': a file, a folder or hf://owner/name"
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=help)
+    add_pretrained(parser)
+
+
+def add_pretrained(parser: argparse.ArgumentParser) -> None:
+    help = "where the backbone's weights are now, if they are not where the config says"
+    parser.add_argument("--pretrained", metavar="FILE | TAG", help=help)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda or cuda:<number>")

@@ -1,0 +1,57 @@
+"""The class names of a config."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from videoadapt.config import DataConfig
+from videoadapt.data.lists import read_classes, read_names
+from videoadapt.errors import UserError
+from videoadapt.packaged import class_file
+
+
+class ClassList(NamedTuple):
+    """Names in label order, and the file that has them."""
+
+    names: list[str]
+    file: Path
+
+
+def class_names(data: DataConfig) -> list[str]:
+    """The names of ``class_list``, or the label numbers."""
+    known = class_list(data)
+    return known.names if known else numbers(data.num_classes)
+
+
+def class_list(data: DataConfig) -> ClassList | None:
+    """From ``data.classes``, or the packaged names of a known data set with as many classes; None without names.
+
+    A classes.txt beside the training list that contradicts the packaged names is a UserError: the labels of the list
+    are probably numbered as it says.
+    """
+    if data.classes:
+        return ClassList(read_classes(data.classes, data.num_classes), Path(data.classes))
+    file = class_file(data.dataset)
+    if file is None or len(names := read_names(file)) != data.num_classes:
+        return None
+    listed = data.train or data.val or data.test
+    beside = Path(listed).with_name("classes.txt") if listed else file
+    if beside.is_file() and (others := read_names(beside)) != names:
+        label = first_other(others, names)
+        theirs = f"'{others[label]}'" if label < len(others) else "missing"
+        raise UserError(
+            f"{beside}: class {label} is {theirs}, in {file}, the names of {data.dataset}, it is '{names[label]}'; "
+            f"if the lists are numbered by the first, set data.classes={beside}"
+        )
+    return ClassList(names, file)
+
+
+def numbers(count: int) -> list[str]:
+    """What stands for names where there are none."""
+    return [str(label) for label in range(count)]
+
+
+def first_other(one: Sequence[str], other: Sequence[str]) -> int:
+    """The first label whose names differ."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((label for label, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))
