@@ -30,6 +30,6 @@ def similar(word: str, choices: Iterable[object]) -> str | None:
 
 def nearest(word: str, choices: Iterable[object]) -> str:
     """``did you mean 'x'?`` for the most similar choice, else the list of choices."""
-    choices = [str(choice) for choice in choices]
-    close = similar(word, choices)
-    return f"did you mean '{close}'?" if close else f"choose from: {', '.join(choices)}"
+    words = [str(choice) for choice in choices]
+    close = similar(word, words)
+    return f"did you mean '{close}'?" if close else f"choose from: {', '.join(words)}"

@@ -24,8 +24,7 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
     It ends every wait of Python's, but not a call into a library that does not return.
     """
-    no_timer = seconds is None or not hasattr(signal, "setitimer")
-    if no_timer or threading.current_thread() is not threading.main_thread():
+    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 

@@ -1,9 +1,11 @@
 """Putting adapters into a backbone of space-time blocks, and taking them out again."""
 
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from torch import nn
 
+Model = TypeVar("Model", bound=nn.Module)
 MakeSlot = Callable[[], nn.Module]
 MakeTuner = Callable[[nn.Linear], nn.Module]
 
@@ -20,12 +22,12 @@ def wrap_linear(holders: Iterable[nn.Module], name: str, make: MakeTuner) -> Non
         setattr(holder, name, make(getattr(holder, name)))
 
 
-def merge_linears(model: nn.Module) -> nn.Module:
+def merge_linears(model: Model) -> Model:
     """Replace every tuner by the one plain linear that computes the same; in place. Slots stay as they are."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if hasattr(child, "merged"):
-                setattr(parent, name, child.merged())
+            if merged := getattr(child, "merged", None):
+                setattr(parent, name, merged())
     return model
 
 
@@ -37,7 +39,7 @@ def unfreeze(model: nn.Module, what: Iterable[str]) -> None:
             Swin's tables of relative position biases too),
             ``all`` (everything).
     """
-    backbone = model.backbone
+    backbone: Any = model.backbone
     last = [backbone.norm, getattr(backbone, "fc_norm", None) or nn.Identity()]
     chosen = {
         "norm": lambda: [p for module in last for p in module.parameters()],

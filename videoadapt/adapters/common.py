@@ -1,6 +1,6 @@
 """What the adapters share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,18 @@ def fused_parts(linear: nn.Linear) -> int:
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A frozen ``nn.Linear`` that holds these tensors."""
-    linear = nn.Linear(*reversed(weight.shape), bias=bias is not None, device="meta")
+    outputs, inputs = weight.shape
+    linear = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)
-    linear.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias, requires_grad=False)
     return linear
 
 
-def start_at_zero(layer: nn.Linear | nn.Conv1d) -> None:
+def start_at_zero(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
     """Weight and bias to zero: the layer's output, and all that only scales it, starts at nothing."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 class DownLinear(nn.Linear):
@@ -53,14 +55,14 @@ class _LinearOfNorm(torch.autograd.Function):
         return F.linear(x, weight, bias)
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         x, *tensors, ctx.norm = inputs
         ctx.save_for_backward(*tensors)
         ctx.dtype = x.dtype
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, bias, source = ctx.saved_tensors
         x = ctx.norm(source).to(grad.dtype).flatten(0, -2)
         flat = grad.flatten(0, -2)

@@ -1,6 +1,7 @@
 """What one adapter costs, forward and backward, on the tokens of a clip."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ class AdapterBench:
         kept = packed_bytes(lambda: self._forward(compiled, self._input() * 1).sum(), module)
         return Side(self._step(compiled), kept)
 
-    def _step(self, module: nn.Module):
+    def _step(self, module: Callable[[Tensor], Tensor]) -> Callable[[], None]:
         leaf = self._input()
         with torch.no_grad():
             gradient = torch.randn_like(self._forward(module, leaf))
@@ -80,7 +81,7 @@ class AdapterBench:
 
         return step
 
-    def _forward(self, module: nn.Module, x: Tensor) -> Tensor:
+    def _forward(self, module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             return module(x)
 

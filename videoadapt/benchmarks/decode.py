@@ -16,7 +16,7 @@ from videoadapt.video.cache import VideoCache
 from videoadapt.video.reader import VideoReader
 from videoadapt.video.resize import resize_short_side
 
-Frames = Callable[[], np.ndarray]
+Frames = Callable[[], np.ndarray | torch.Tensor]
 
 
 def write_clip(path: Path, height: int, width: int, gop: int, frames: int = 300) -> Path:
@@ -48,7 +48,8 @@ def backend_rows(path: Path, clip_len: int, rounds: int) -> list[dict[str, Any]]
         "PyAV, every frame to rgb": partial(_every_frame, path, indices),
         "PyAV, one forward pass": partial(_forward_pass, path, indices),
     }
-    for backend, alone in (("decord", _decord), ("torchcodec", _torchcodec)):
+    peers: dict[Backend, Callable[..., np.ndarray]] = {"decord": _decord, "torchcodec": _torchcodec}
+    for backend, alone in peers.items():
         if is_available(backend):
             sides[f"{backend} alone"] = partial(alone, path, indices)
             sides[f"data.decoder={backend}"] = partial(_through_us, path, backend, indices)
@@ -60,7 +61,7 @@ def cache_rows(path: Path, folder: Path, clip_len: int, rounds: int) -> list[dic
     indices = partial(segment_indices, clip_len=clip_len)
     cached = VideoReader(str(path.parent), short_side=256, cache=VideoCache(folder, 256))
     plain = VideoReader(str(path.parent), short_side=256)
-    sides = {
+    sides: dict[str, Frames] = {
         "cache_dir[256]": lambda: cached.clips(path.name, indices).frames,
         "the original": lambda: plain.clips(path.name, indices).frames,
     }
@@ -72,7 +73,7 @@ def resize_rows(path: Path, pixels: int, clip_len: int, rounds: int) -> list[dic
     with open_video(path) as video:
         indices = segment_indices(video.num_frames, clip_len)[0]
     ours = f"resize[{pixels}]"
-    sides = {
+    sides: dict[str, Frames] = {
         ours: lambda: resize_short_side(
             torch.from_numpy(_forward_pass(path, indices)).permute(0, 3, 1, 2), pixels
         ).contiguous(),
@@ -126,7 +127,7 @@ def _decord(path: Path, indices: np.ndarray) -> np.ndarray:
 
 
 def _torchcodec(path: Path, indices: np.ndarray) -> np.ndarray:
-    from torchcodec.decoders import VideoDecoder
+    from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined, unused-ignore]  # its __init__ names no exports
 
     decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
     return decoder.get_frames_at(indices.tolist()).data.numpy()

@@ -59,14 +59,14 @@ def _adapters(options: Options, device: torch.device, _: Path) -> Rows:
 
 def _model(options: Options, device: torch.device, _: Path) -> Rows:
     if options.compare:
-        return _compare(options, device)
+        return _compare(options.compare, options, device)
     bench = ModelBench(torch.randn(options.clips, 3, options.frames, 224, 224, device=device), options.precision)
     parts = [options.only] if options.only else _PARTS
     return [row for part in parts for row in getattr(bench, part)(options.rounds)]
 
 
-def _compare(options: Options, device: torch.device) -> Rows:
-    sections = {name: load_config(name).model for name in options.compare}
+def _compare(configs: tuple[str, str], options: Options, device: torch.device) -> Rows:
+    sections = {name: load_config(name).model for name in configs}
     shapes = {(section.num_frames or 1, model_input(section)["image_size"]) for section in sections.values()}
     if len(sections) < 2 or len(shapes) > 1:
         raise UserError("--compare: takes two configs of the same model.num_frames and image size")

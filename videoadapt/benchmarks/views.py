@@ -17,6 +17,7 @@ from videoadapt.data.sampling import dense_indices
 from videoadapt.data.transforms import TestTransform
 from videoadapt.data.views import Views
 from videoadapt.engine.evaluate import Evaluator
+from videoadapt.errors import UserError
 from videoadapt.video.reader import VideoReader
 
 
@@ -35,11 +36,12 @@ class ViewBench:
         """Until the pixels leave the worker; the bytes are what leaves it."""
         found = []
         for number, path in enumerate(self.paths):
-            apart = partial(self._apart, path)
+            whole, apart = partial(self.videos.__getitem__, number), partial(self._apart, path)
+            frames = whole().frames
+            if frames is None:
+                raise UserError(f"--video: {whole().unreadable}")
             sides = {
-                f"views[{self.views}]": Side(
-                    partial(self.videos.__getitem__, number), self.videos[number].frames.nbytes
-                ),
+                f"views[{self.views}]": Side(whole, frames.nbytes),
                 "one decode for each view": Side(apart, apart().nbytes),
             }
             found += rows(sides, rounds, video=path.name)

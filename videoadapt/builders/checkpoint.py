@@ -73,7 +73,7 @@ def fill_model(model: Classifier, tensors: Mapping[str, torch.Tensor], about: Ma
     if about["fingerprint"] != model.fingerprint:
         raise UserError(
             f"{source}: trained on another backbone, {saved['backbone']} ({saved['pretrained']}) with fingerprint "
-            f"{about['fingerprint'][:12]}; model.backbone and model.pretrained give {model.fingerprint[:12]}"
+            f"{about['fingerprint'][:12]}; model.backbone and model.pretrained give {str(model.fingerprint)[:12]}"
         )
     load_trainable(model, model.fitted(tensors), source)
 

@@ -5,13 +5,12 @@ from functools import cache, partial
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig, check_views
 from videoadapt.data.datasets import TestVideos, TrainVideos
 from videoadapt.data.lists import Record, Records, read_list
-from videoadapt.data.loaders import TrainBatches, auto_workers, test_loader, train_loader
+from videoadapt.data.loaders import Loader, TrainBatches, auto_workers, test_loader, train_loader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Plan, Views, plan
@@ -25,7 +24,7 @@ from videoadapt.video.store import Store, open_store
 _FEW = 8  # files that are not worth starting workers for
 
 
-def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
+def build_train_loader(config: Config, ranks: Ranks) -> Loader:
     """Random clips of ``data.train``, in batches of samples for this rank."""
     data = config.data
     records = _records(data, "train", check_files=ranks.local_rank == 0)
@@ -39,7 +38,7 @@ def build_train_loader(config: Config, ranks: Ranks) -> DataLoader:
     return train_loader(videos, batches, _workers(data, ranks), data.stall_limit)
 
 
-def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> DataLoader:
+def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> Loader:
     """All views of this rank's share of ``data.val`` or ``data.test`` (``val`` where there is no ``test``)."""
     data = config.data
     records = _records(data, split, check_files=config.test.on_bad == "error" and ranks.local_rank == 0)
@@ -49,7 +48,7 @@ def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> 
     return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size, data.stall_limit)
 
 
-def build_file_loader(config: Config, paths: Sequence[str], views: Views) -> DataLoader:
+def build_file_loader(config: Config, paths: Sequence[str], views: Views) -> Loader:
     """All views of these files as a test of the config would see them, in order; every label is 0."""
     videos = TestVideos([Record(path, 0) for path in paths], *file_reading(config, views))
     workers = _workers(config.data, Ranks(torch.device("cpu"))) if len(paths) > _FEW else 0
@@ -130,11 +129,11 @@ def _train_transform(config: Config) -> TrainTransform:
     data, spec = config.data, model_input(config.model)
     return TrainTransform(
         spec["image_size"],
-        scale=tuple(data.crop_scale),
-        ratio=tuple(data.crop_ratio),
+        scale=(data.crop_scale[0], data.crop_scale[1]),
+        ratio=(data.crop_ratio[0], data.crop_ratio[1]),
         flip=data.flip,
         squash=data.fit == "squash",
-        rand_augment=tuple(data.rand_augment) if data.rand_augment else None,
+        rand_augment=(data.rand_augment[0], data.rand_augment[1]) if data.rand_augment else None,
         erasing=data.erasing,
         mean=spec["mean"],
     )

@@ -5,6 +5,7 @@ from inspect import signature
 from typing import Any
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from videoadapt.adapters import SLOTS, TUNERS, Prompt
@@ -12,7 +13,7 @@ from videoadapt.adapters.attach import fill_slot, unfreeze, wrap_linear
 from videoadapt.builders.options import chosen, maker
 from videoadapt.config import ModelConfig
 from videoadapt.errors import UserError
-from videoadapt.models.backbone import holders, input_spec, load_backbone, open_blocks
+from videoadapt.models.backbone import blocks_of, holders, input_spec, load_backbone, open_blocks
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.pretrained import fingerprint
 
@@ -51,7 +52,7 @@ def _classifier(config: ModelConfig) -> Classifier:
     backbone = load_backbone(config.backbone, config.pretrained, image_size=config.image_size, options=options)
     mark = None if next(backbone.parameters()).is_meta else fingerprint(backbone)
     backbone.requires_grad_(False)
-    if hasattr(backbone, "blocks"):
+    if isinstance(backbone, VisionTransformer):
         _open(backbone, config)
     else:
         _check_closed(config)
@@ -70,7 +71,7 @@ def _classifier(config: ModelConfig) -> Classifier:
     return model
 
 
-def _open(vit: nn.Module, config: ModelConfig) -> None:
+def _open(vit: VisionTransformer, config: ModelConfig) -> None:
     time = config.slots.time_out is not None or any(site.startswith("time.") for site in config.linears.sites())
     dropping = time or config.slots.mlp_side is not None or config.drop_path_on == "branches"
     if config.drop_path and not dropping:
@@ -121,7 +122,7 @@ def _check_closed(config: ModelConfig) -> None:
 def _adapt(backbone: nn.Module, config: ModelConfig) -> None:
     for slot, spec in config.slots:
         if spec is not None:
-            fill_slot(backbone.blocks, slot, _slot_maker(backbone, slot, spec))
+            fill_slot(blocks_of(backbone), slot, _slot_maker(backbone, slot, spec))
     shared: dict = {}  # what the layers of one network have in common, for methods that factor all of them together
     for site, spec in config.linears.sites().items():
         view, name = site.split(".")
@@ -149,8 +150,8 @@ def _tuner_maker(site: str, spec: Mapping[str, Any], zero_start: bool, shared: d
     return maker(make, options, where, fixed, defaults={"parts": 3 if site.endswith("qkv") else 1})
 
 
-def _prompt(backbone: nn.Module, config: ModelConfig) -> nn.Module | None:
+def _prompt(vit: Any, config: ModelConfig) -> nn.Module | None:
     if config.prompt is None:
         return None
-    size = {"dim": backbone.embed_dim, "depth": len(backbone.blocks), "patch": backbone.patch_embed.patch_size[0]}
+    size = {"dim": vit.embed_dim, "depth": len(vit.blocks), "patch": vit.patch_embed.patch_size[0]}
     return maker(Prompt, config.prompt, "model.prompt", size)()

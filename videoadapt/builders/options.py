@@ -37,7 +37,7 @@ def maker(
         defaults: arguments for options that are not given, as far as ``make`` takes them.
     """
     parameters = inspect.signature(make).parameters
-    schema = {
+    schema: dict[str, Any] = {
         name: (p.annotation, ... if p.default is p.empty else p.default)
         for name, p in parameters.items()
         if name not in fixed and p.annotation is not nn.Linear

@@ -24,7 +24,7 @@ def build_learner(config: Config, model: nn.Module, batches: int, ranks: Ranks) 
         model,
         lr=optim.lr,
         weight_decay=optim.weight_decay,
-        betas=tuple(optim.betas),
+        betas=(optim.betas[0], optim.betas[1]),
         temporal_lr_scale=optim.temporal_lr_scale,
     )
     schedule = build_schedule(

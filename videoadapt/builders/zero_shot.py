@@ -16,6 +16,8 @@ def build_zero_shot(config: Config, device: str | torch.device = "cpu") -> ZeroS
     What the config adds to the backbone is left out: fresh, it would change nothing and cost time.
     """
     model = config.model
+    if model.zero_shot is None:
+        raise UserError("model.zero_shot: is missing; name the prompt templates, e.g. action")
     known = class_list(config.data)
     if known is None:
         raise UserError("model.zero_shot: compares class names; name their file in data.classes")

@@ -75,7 +75,9 @@ def completion(shell: str = "", *_: str) -> str:
     if shell not in SHELLS:
         raise UserError(f"--print-completion '{shell}': choose from: {', '.join(SHELLS)}")
     whole = Parser("videoadapt", "")
-    commands = whole.add_subparsers(dest="command", parser_class=lambda **own: Parser(own["prog"], ""))
+    commands = whole.add_subparsers(  # type: ignore[call-overload]  # what makes a parser does as well as a class
+        dest="command", parser_class=lambda **own: Parser(own["prog"], "")
+    )
     for name in NAMES:
         module(name).add_arguments(commands.add_parser(name, help=summary(name)))
     return shtab.complete(whole, shell)

@@ -1,7 +1,7 @@
 """Count the parameters, operations and checkpoint size of models.
 
-The command prints trainable parameters by part, GFLOPs (multiply-adds, as papers count) per view and for the whole
-test protocol, and the size of a checkpoint. Nothing is loaded or downloaded.
+The command prints trainable parameters by part, GFLOPs (multiply-adds, as papers count) of a view and of the whole
+test, and the size of a checkpoint. Nothing is loaded or downloaded.
 """
 
 import argparse

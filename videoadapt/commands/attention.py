@@ -1,8 +1,8 @@
 """Draw where models look in pictures and videos.
 
-The attention of the class token over pictures and over the frames of videos, for every checkpoint in one picture
-(LoKi, figure 5); --rollout follows it back through all blocks. For models with a time branch also which frames look at
-which. --image-size shows it at another resolution than the model was trained at.
+The maps show the attention of the class token over pictures and over the frames of videos, for every checkpoint side by
+side (LoKi, figure 5). --rollout follows it back through all blocks. Models with a time branch also get a picture of
+which frames look at which. --image-size shows another resolution than that of the training.
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """Measure adapters, models, views and decoders against their peers.
 
-Both sides of every row are timed in one process, in turns, after a call to warm up; ratios below 1 are in our favour.
+Both sides of every row are timed in one process, in turns, after one call to warm up. A ratio below 1 means that ours
+is faster or needs less memory.
 
-adapters: LoKi against the Adapter and the splines' recursion, KARST against building its weight, on --tokens tokens.
-model:    training steps of ViT-B/16 against AIM's own block, checkpointing, merged inference; or of two configs:
+adapters: LoKi against the Adapter and against recursive splines; KARST against building its weight; on --tokens tokens
+model:    training steps of ViT-B/16 against AIM's own block, checkpointing, merged inference; or two configs:
           videoadapt benchmark model --compare A.yaml B.yaml
-views:    a multi-view test from one pass over each video against a pass for each view.
-decode:   our reader against PyAV, decord and torchcodec alone, and cached copies against originals.
+views:    a test with several views from one pass over each video, against a pass for each view
+decode:   our reader against PyAV, decord and torchcodec alone, and cached copies against originals
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Open every video of a list and say what is wrong with it.
 
-In parallel, each file under a time limit in a process of its own. Prints how many are missing, empty, unreadable,
-damaged, short or odd (read right, but unusual), and writes those with their reasons to a CSV file. Exit code 1 if any
-cannot be used.
+Files are opened in parallel, each in a process of its own under a time limit. The command prints how many are missing,
+empty, unreadable, damaged, short or odd (read correctly, but unusual), and writes those with the reason to a CSV file.
+The exit code is 1 if any file cannot be used.
 """
 
 import argparse

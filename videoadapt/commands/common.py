@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from videoadapt.errors import Interrupted, PeerLost, UserError
 
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=prog, description=description, formatter_class=formatter, allow_abbrev=False)
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

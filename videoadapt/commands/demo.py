@@ -1,7 +1,7 @@
-"""Make videos, adapt a frozen image model to them and test it, in minutes.
+"""Make videos, adapt an image model to them and test it, in minutes.
 
-Runs 'videoadapt train' and 'videoadapt test', once for each row of the table. The rows are the small sibling of
-LoKi's Table 4; the control shows what the temporal embedding alone can do. --full runs all five.
+Each row of the table is one run of 'videoadapt train' and one of 'videoadapt test'. The rows are Table 4 of the LoKi
+paper in small, after a frozen model and a control that adds a temporal embedding alone. --full runs all five rows.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Write handwritten digits as pictures with lists, for studies.
 
-scikit-learn's 1,797 scans; nothing is downloaded. Compare every method on them: videoadapt study studies/digits
+The pictures are scikit-learn's 1,797 scans; nothing is downloaded. 'videoadapt study studies/digits' then compares all
+methods on them.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Write a model as ONNX, torch.export, or plain timm or open_clip weights.
+"""Write a model as ONNX, torch.export, or timm or open_clip weights.
 
-FILE ends in .onnx (pip install 'videoadapt[onnx]') or .pt2 (torch.export): the whole model, tuners merged, from uint8
-clips to logits, for any number of clips; written only if its logits are the model's. With --format, FILE ends in
-.safetensors, .bin or .pt: the plain state dict that stock timm or open_clip loads, for image models whose changes are
-tuners (model.linears) and unfrozen weights.
+FILE ends in .onnx (pip install 'videoadapt[onnx]') or .pt2 (torch.export): the whole model with its tuners merged, from
+uint8 clips to logits, for any number of clips. It is written only if its logits equal the model's. With --format, FILE
+ends in .safetensors, .bin or .pt and holds the plain weights that stock timm or open_clip loads. This works for image
+models whose changes are tuners (model.linears) and unfrozen weights.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Fuse the tests of several models or views on the same videos.
 
-The weighted mean of the scores, for ensembles, several frame rates or views. Prints the accuracy of each and of all
-together, and writes predictions.npz and results.json into DIR.
+The command takes the weighted mean of the scores, for ensembles, several frame rates or several views. It prints the
+accuracy of each test and of all together, and writes predictions.npz and results.json into DIR.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Share checkpoints with a model card, as folders or on the Hub.
 
-'push CHECKPOINT --to PLACE' writes the checkpoint, its config, a model card and, with --results, what the test found;
-'pull PLACE --to DIR' keeps a copy. PLACE is a folder or hf://owner/name on the Hugging Face Hub. Every command takes
-hf://owner/name[@revision] for a CHECKPOINT too.
+'push CHECKPOINT --to PLACE' writes the checkpoint, its config, a model card and, with --results, what the test found.
+'pull PLACE --to DIR' copies such a folder. PLACE is a folder, or hf://owner/name on the Hugging Face Hub. Every command
+that takes a CHECKPOINT also takes hf://owner/name[@revision].
 """
 
 import argparse

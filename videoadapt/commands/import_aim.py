@@ -1,8 +1,8 @@
 """Turn AIM's published checkpoints into ours.
 
 CONFIG is the matching model, e.g. k400/aim_clip_b16_8f. DIR/aim.safetensors then holds the tensors that AIM trained,
-unchanged, for 'videoadapt test'. The frozen ones must be those of model.pretrained, to the last bit; with
---keep-backbone they are taken from AIM's file instead and put into DIR/backbone.safetensors.
+unchanged, for 'videoadapt test'. The frozen tensors must equal those of model.pretrained to the last bit. With
+--keep-backbone they are taken from AIM's file instead and written to DIR/backbone.safetensors.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Make lists from the annotation files of a data set's authors.
 
-DATASET is diving48, hmdb51, k400, k600, k700, ssv2; an image set (cifar10, food101, dtd, ...); vtab or vtab/<set>;
-fewshot/<set>; folder (class folders, needs --videos alone); or list (of mmaction2, SlowFast, VideoMAE, AIM).
-Writes a CSV for each split and classes.txt into data_lists/DATASET. Every listed file is looked up below --videos, in
-whatever folder it lies. Where some are missing, missing.csv names them and nothing else is written, unless
---allow-missing is given.
+DATASET is diving48, hmdb51, k400, k600, k700 or ssv2; an image set (cifar10, food101, dtd, ...); vtab or vtab/<set>;
+fewshot/<set>; folder (a folder for each class, needs --videos only); or list (lists of mmaction2, SlowFast, VideoMAE
+or AIM). The command writes a CSV list for each split and classes.txt into data_lists/DATASET. Every listed file is
+searched below --videos, in any folder. If some are missing, missing.csv names them, and no list is written unless you
+give --allow-missing.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Classify videos and pictures.
 
-FILE is a video or picture, a folder of them, or a glob in quotes. Prints the likeliest classes of each; --json FILE
-writes them too (- prints them instead of the table). --window looks at long videos piece by piece and draws
-<name>.timeline.png; --annotate writes <name>.annotated.mp4 (.png of a picture) with the label in it. Unreadable files
-are named at the end, with exit code 2; the others keep their answers.
+FILE is a video or picture, a folder of them, or a glob in quotes. The command prints the likeliest classes of each.
+--json FILE also writes them (- prints JSON instead of the table). --window classifies long videos piece by piece and
+draws <name>.timeline.png. --annotate writes <name>.annotated.mp4 (.png of a picture) with the label in it. Files that
+cannot be read are named at the end, with exit code 2; the others keep their answers.
 """
 
 import argparse
@@ -64,12 +64,12 @@ def _show(item: dict) -> None:
         rows = [(row["class"], f"{100 * row['probability']:.1f}") for row in item["predictions"]]
         print(table(["class", "probability (%)"], rows))
     if "windows" in item:
-        rows = [
+        windows = [
             (f"{w['begin']:.1f}", f"{w['end']:.1f}", top["class"], f"{100 * top['probability']:.1f}")
             for w in item["windows"]
             for top in w["predictions"][:1]
         ]
-        print(table(["begin (s)", "end (s)", "likeliest", "probability (%)"], rows))
+        print(table(["begin (s)", "end (s)", "likeliest", "probability (%)"], windows))
     for key in ("timeline", "annotated", "error"):
         if key in item:
             print(f"{key}: {item[key]}")

@@ -1,7 +1,8 @@
 """Pack videos into tar shards.
 
-For disks and networks that dislike many small files. Needs the webdataset extra, in whose layout the shards are: each
-video beside its label (.cls). The lists stay as they are; the line at the end is the data.root to use.
+For disks and networks that are slow with many small files. The shards have WebDataset's layout, each video beside its
+label (.cls); this needs the extra 'webdataset'. The lists stay as they are. The last line that the command prints is
+the data.root to use.
 """
 
 import argparse

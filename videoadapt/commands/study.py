@@ -1,10 +1,10 @@
 """Compare methods on data sets, backbones and seeds.
 
-Trains and tests every cell (method x data set x backbone x seed) by 'videoadapt train' and 'videoadapt test', one after
-another or one on each device. Finished cells are kept, an interrupted one goes on; key=value holds for all cells. Ends
-with the table of the study; its folder gets study.md, study.png, methods.csv and cells.csv, and each cell's train.log
-and test.log. Cost is measured on the first data set, backbone and variant: median step time, all methods in turn, and
-the bytes that a step keeps for its backward pass.
+The command trains and tests every cell (method x data set x backbone x seed), one after another, or one on each of
+--devices. Cells that have results are kept, and interrupted ones continue. key=value holds for all cells. At the end
+you see the table of the study; its folder has study.md, study.png, methods.csv and cells.csv, and each cell has
+train.log and test.log. Costs are measured on the first data set, backbone and variant: the median time of a training
+step, all methods in turn, and the bytes that a step keeps for its backward pass.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Test a checkpoint with several views of each video.
 
-Without a checkpoint, model.zero_shot=action (or other prompt templates) tests CLIP itself on the class names. Views
-are frames x clips x crops; several protocols, --views 8x1x1,8x3x1,8x3x3, share one pass over the videos. Also under
-torchrun, with the same result. Prints a table and writes results.json and predictions.npz (index, label, scores) into
-run.out_dir; --report adds report.html, one page to look at.
+Views are frames x clips x crops. Several protocols, such as --views 8x1x1,8x3x1,8x3x3, are scored in one pass over the
+videos. Without a checkpoint, model.zero_shot=action (or another set of prompt templates) tests CLIP itself on the class
+names. Under torchrun, the result is the same. The command prints a table and writes results.json and predictions.npz
+(index, label, scores) into run.out_dir; --report adds the page report.html.
 """
 
 import argparse
@@ -51,8 +51,8 @@ def _show(tested: "Tested") -> None:
     lines = [(tested.classes[row["class"]], row["num_videos"], f"{row['top1']:.2f}") for row in rows]
     print(table([f"class, {results['views']}", "videos", "top-1"], lines), end="\n\n")
     counts = [results["num_videos"], results["num_unreadable"]]
-    lines = [
+    protocols = [
         [row["views"], *counts, *(f"{value:.2f}" for key, value in row.items() if key != "views")]
         for row in results["protocols"]
     ]
-    print(table(["views", "videos", "unreadable", "top-1", "top-5", "mean class"], lines))
+    print(table(["views", "videos", "unreadable", "top-1", "top-5", "mean class"], protocols))

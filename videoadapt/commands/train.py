@@ -1,9 +1,9 @@
 """Train a model.
 
-Also under torchrun: torchrun --nproc-per-node N -m videoadapt train CONFIG [key=value ...]
-Writes into run.out_dir: config.yaml, metrics.jsonl, TensorBoard events, last.safetensors, best.safetensors and
-resume_<step>.pt, from which run.resume=auto goes on. SIGTERM, SIGINT and SIGUSR1 end a run after its step, saved, with
-exit code 75.
+On several GPUs: torchrun --nproc-per-node N -m videoadapt train CONFIG [key=value ...]
+The run writes into run.out_dir: config.yaml, metrics.jsonl, TensorBoard events, last.safetensors, best.safetensors and
+resume_<step>.pt, from which run.resume=auto continues. On SIGTERM, SIGINT or SIGUSR1 it finishes its step, saves its
+state and ends with exit code 75.
 """
 
 import argparse

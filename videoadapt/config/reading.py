@@ -27,13 +27,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def make_config(raw: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:
     """The same from plain nested mappings, which ``source`` names in errors."""
-    raw = copy.deepcopy(dict(raw))
+    whole = copy.deepcopy(dict(raw))
     for text in [overrides] if isinstance(overrides, str) else overrides:
         key, separator, value = text.partition("=")
         if not separator:
             raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
-        _set(raw, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
-    return validate(Config, raw, source)
+        _set(whole, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
+    return validate(Config, whole, source)
 
 
 def validate(model: type[BaseModel], raw: Any, source: str = "", prefix: str = "") -> Any:
@@ -80,7 +80,7 @@ def _expanded(node: yaml.Node, sizes: dict[int, float]) -> float:
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 numbers (``3e-4`` is a float), no key twice, and no few lines that stand for millions."""
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         if "\0" in node.value:
             raise yaml.constructor.ConstructorError(None, None, "a value holds a NUL character", node.start_mark)
         return super().construct_scalar(node)

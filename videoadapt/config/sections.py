@@ -107,8 +107,9 @@ class DataConfig(Section):
     absolute_paths: bool = False  # lists may name files outside root
     num_classes: Positive  # labels are 0 to num_classes - 1
     decoder: Decoder = "pyav"  # the library that decodes videos
-    time_limit: float | None = Field(60.0, gt=0)  # seconds that reading one video may take
-    stall_limit: float | None = Field(600.0, gt=0)  # seconds without a batch after which the run ends and names videos
+    time_limit: float | None = Field(default=60.0, gt=0)  # seconds that reading one video may take
+    # seconds without a batch after which the run ends and names videos
+    stall_limit: float | None = Field(default=600.0, gt=0)
     sampling: Literal["dense", "segment"] = "dense"  # frames at a fixed distance, or one from each equal part
     stride: Positive = 4  # dense: distance of two frames of a clip, in frames
     spacing: Literal["endpoints", "centers"] = "endpoints"  # dense: where test clips lie; mmaction2 1.x, or AIM
@@ -117,7 +118,8 @@ class DataConfig(Section):
     crop_scale: Range = [0.08, 1.0]  # area of the random training crop, as a share of the frame
     crop_ratio: Range = [0.75, 1.3333]  # width to height of the random training crop
     flip: Share = 0.5  # chance of a horizontal flip in training; 0 where left and right are labels
-    rand_augment: list[Magnitude] | None = Field(None, min_length=2, max_length=2)  # [operations, magnitude up to 30]
+    # [operations, magnitude up to 30]
+    rand_augment: list[Magnitude] | None = Field(default=None, min_length=2, max_length=2)
     erasing: Share = 0.0  # chance that a training clip loses a random box, the same in all frames
     resize: Positive | None = None  # short side in pixels before test crops; the model's image size by default
     short_side: Positive | None = None  # short side in pixels of decoded training frames and of copies in cache_dir
@@ -135,13 +137,13 @@ class OptimConfig(Section):
     epochs: Positive = 30  # passes over the training list
     batch_size: Positive = 8  # clips of a rank and pass; the global batch is batch_size x ranks x accumulate
     accumulate: Positive = 1  # backward passes before each step of the optimizer
-    lr: float = Field(4e-4, gt=0)  # learning rate of AdamW, at its peak
-    min_lr: float = Field(0.0, ge=0)  # learning rate at the end of the cosine schedule
-    warmup_epochs: float = Field(0.0, ge=0)  # epochs in which the learning rate rises linearly from 0
-    temporal_lr_scale: float = Field(1.0, gt=0)  # factor of lr for the temporal embedding, which starts at zero
-    weight_decay: float = Field(0.05, ge=0)  # not on biases, norms, other vectors and the temporal embedding
-    betas: list[Rate] = Field([0.9, 0.999], min_length=2, max_length=2)  # of AdamW
-    clip_grad: float | None = Field(None, gt=0)  # largest norm of the gradient; no limit by default
+    lr: float = Field(default=4e-4, gt=0)  # learning rate of AdamW, at its peak
+    min_lr: float = Field(default=0.0, ge=0)  # learning rate at the end of the cosine schedule
+    warmup_epochs: float = Field(default=0.0, ge=0)  # epochs in which the learning rate rises linearly from 0
+    temporal_lr_scale: float = Field(default=1.0, gt=0)  # factor of lr for the temporal embedding, which starts at zero
+    weight_decay: float = Field(default=0.05, ge=0)  # not on biases, norms, other vectors and the temporal embedding
+    betas: list[Rate] = Field(default=[0.9, 0.999], min_length=2, max_length=2)  # of AdamW
+    clip_grad: float | None = Field(default=None, gt=0)  # largest norm of the gradient; no limit by default
     label_smoothing: Rate = 0.0  # of the cross-entropy
 
 
@@ -154,7 +156,7 @@ class TestConfig(Section):
 
 class RunConfig(Section):
     out_dir: str = "runs/default"  # the folder of everything that the run writes
-    seed: int = Field(0, ge=0, lt=2**31)  # all random numbers follow from it
+    seed: int = Field(default=0, ge=0, lt=2**31)  # all random numbers follow from it
     device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:<number>
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of forward and backward passes
     # what is computed again in the backward pass to save memory

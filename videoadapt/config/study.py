@@ -26,11 +26,11 @@ class Study(Section):
     base: str  # a config file; {data} in it makes one of each data set
     data: Names
     methods: Axis
-    backbones: Axis = Field({"": []})
-    variants: Axis = Field({"": []})  # e.g. shots
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    overrides: Overrides = Field([])  # for every cell
-    groups: dict[str, Names] = Field({})  # of data sets, whose means are averaged
+    backbones: Axis = Field(default={"": []})
+    variants: Axis = Field(default={"": []})  # e.g. shots
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    overrides: Overrides = Field(default=[])  # for every cell
+    groups: dict[str, Names] = Field(default={})  # of data sets, whose means are averaged
     out_dir: str
     cost_batch: Positive | None = None  # clips of the step that is timed; the config's batch by default
 

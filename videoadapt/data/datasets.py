@@ -12,17 +12,17 @@ from torch.utils.data import Dataset
 from videoadapt.data.lists import Record
 from videoadapt.data.transforms import TestTransform
 from videoadapt.video import VideoReadError
-from videoadapt.video.reader import VideoReader
+from videoadapt.video.reader import FrameNumbers, VideoReader
 
 _ATTEMPTS = 10  # at other videos, in place of an unreadable one
 
-ClipIndices = Callable[..., Sequence[np.ndarray]]  # (num_frames, rng=...) -> for each clip (t)
+ClipIndices = Callable[..., FrameNumbers]  # (num_frames, rng=...)
 
 
 class Sample(NamedTuple):
     """A training video: its clips, or why there are none."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples
     label: int
     views: Tensor | None  # (v c t h w) uint8
     unreadable: tuple[str, ...] = ()  # messages, of this video and of those it replaces
@@ -36,7 +36,7 @@ class TestSample(NamedTuple):
     A view is ``frames[clip][..., rows, columns]`` for one of ``clips`` and a window ``(rows, columns)``.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # as above
     label: int
     frames: Tensor | None = None  # (n c h w) uint8
     clips: Sequence[Tensor] = ()  # of each clip, (t): places in ``frames``
@@ -46,7 +46,11 @@ class TestSample(NamedTuple):
 
     def views(self) -> Tensor:
         """All of them, clip by clip and crop by crop: (v c t h w), if the clips are of one length."""
-        views = [self.frames[clip][..., rows, columns] for clip in self.clips for rows, columns in self.windows]
+        views = [
+            self.frames[clip][..., rows, columns]  # type: ignore[index]  # of a video that was read
+            for clip in self.clips
+            for rows, columns in self.windows
+        ]
         return torch.stack(views).transpose(1, 2)
 
 

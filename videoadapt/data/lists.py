@@ -38,7 +38,7 @@ class Records(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, index: int) -> Record:
+    def __getitem__(self, index: int) -> Record:  # type: ignore[override]  # integers alone
         index = range(len(self))[index]
         start = self._ends[index - 1] if index else 0
         return Record(self._names[start : self._ends[index]].decode(), int(self._labels[index]))
@@ -86,14 +86,15 @@ def read_names(path: str | Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
+def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, str]]:
+    """Line number, name and label, which is empty where there is none."""
     reader = csv.reader(file)
     for row in reader:
         if len(row) > 1 or (row and row[0].strip()):
-            yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else None
+            yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else ""
 
 
-def _plain_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
+def _plain_rows(file: TextIO) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(file, start=1):
         if line := line.strip():
             match = re.search(r"[\s,](-?\d+)$", line)
@@ -101,15 +102,15 @@ def _plain_rows(file: TextIO) -> Iterator[tuple[int, str, str | None]]:
             if match and line[match.start()] != ",":
                 name = name.removesuffix(",").rstrip()
             quoted = re.fullmatch(r'"(.*)"', name)
-            yield number, quoted[1].replace('""', '"') if quoted else name, match and match[1]
+            yield number, quoted[1].replace('""', '"') if quoted else name, match[1] if match else ""
 
 
-def _record(path: Path, number: int, name: str, label: str | None, num_classes: int | None) -> Record:
+def _record(path: Path, number: int, name: str, label: str, num_classes: int | None) -> Record:
     try:
         value = int(label)
         if not name.strip("\0") or "_" in label:
             raise ValueError
-    except (TypeError, ValueError):
+    except ValueError:
         raise UserError(f"{path}:{number}: no integer label at the end of '{name}'; write path,label") from None
     if not 0 <= value < (_LABELS if num_classes is None else num_classes):
         classes = f"data.num_classes is {num_classes}" if num_classes is not None else "labels start at 0"

@@ -1,12 +1,13 @@
 """Which rank reads which video when, and the loaders that do it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import joblib
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from videoadapt.data.datasets import Sample
+from videoadapt.data.datasets import Sample, TestVideos, TrainVideos
 from videoadapt.errors import UserError
 from videoadapt.signals import Stalled, alarm, held, leave_signals_to_parent
 
@@ -56,11 +57,13 @@ class Loader(DataLoader):
         stall_limit: seconds to wait for a batch; DataLoader's own ``timeout`` does not cover every wait.
     """
 
-    def __init__(self, *args, stall_limit: float | None, **options) -> None:
+    dataset: TrainVideos | TestVideos
+
+    def __init__(self, *args: Any, stall_limit: float | None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.stall_limit = stall_limit
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator:  # type: ignore[override]  # DataLoader names its own class
         batches = None
         for keys in self.sampler if self.batch_sampler is None else self.batch_sampler:
             try:
@@ -88,19 +91,19 @@ class Loader(DataLoader):
         return f", at one of {', '.join(names)} or soon after"
 
 
-def train_loader(videos: Dataset, batches: TrainBatches, workers: int, stall_limit: float | None = None) -> DataLoader:
+def train_loader(videos: TrainVideos, batches: TrainBatches, workers: int, stall_limit: float | None = None) -> Loader:
     """Lists of ``Sample``s in the order of ``batches``; UserError if none comes for ``stall_limit`` seconds."""
     return Loader(videos, batch_sampler=batches, collate_fn=_as_list, stall_limit=stall_limit, **_workers(workers))
 
 
 def test_loader(
-    videos: Dataset,
+    videos: TestVideos,
     workers: int,
     rank: int = 0,
     world: int = 1,
     group: int = 1,
     stall_limit: float | None = None,
-) -> DataLoader:
+) -> Loader:
     """One ``TestSample`` at a time, each video exactly once: every ``world``-th group of neighbours, from ``rank``.
 
     Groups stay together, so that what is computed in one batch does not depend on the number of ranks.

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class _Handler:
     def __init__(self, num_frames: int | None, backend: Backend, time_limit: float | None) -> None:
         self.num_frames, self.backend, self.time_limit = num_frames, backend, time_limit
 
-    def video_from_path(self, path: str, **_) -> "ClipVideo":
+    def video_from_path(self, path: str, **_: Any) -> "ClipVideo":
         try:
             return ClipVideo(path, self.num_frames, self.backend, self.time_limit)
         except VideoReadError as error:

@@ -30,6 +30,7 @@ def dense_indices(
         endpoints  |[==]-----[==]-----[==]|        centers  |--[==]---[==]---[==]--|
     """
     _check(num_frames, clip_len, clips)
+    starts: np.ndarray | list[int]
     if rng is not None:
         starts = _random_starts(num_frames, clip_len * stride, clips, rng)
     elif spacing == "endpoints":

@@ -62,7 +62,8 @@ class TestTransform:
             frames = F.resize(frames, [self.size, self.size], antialias=True)
         else:
             frames = resize_short_side(frames, self.resize)
-        corners = crop_corners(*frames.shape[-2:], self.size, self.crops)
+        height, width = frames.shape[-2:]
+        corners = crop_corners(height, width, self.size, self.crops)
         (top, left), (bottom, right) = (map(end, zip(*corners, strict=True)) for end in (min, max))
         frames = frames[..., top : bottom + self.size, left : right + self.size]
         windows = [(slice(y - top, y - top + self.size), slice(x - left, x - left + self.size)) for y, x in corners]

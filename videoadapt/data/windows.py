@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from videoadapt.data.datasets import TestSample
 from videoadapt.data.transforms import TestTransform
 from videoadapt.video import Reader
-from videoadapt.video.reader import VideoReader, distinct_frames, read_pieces
+from videoadapt.video.reader import FrameNumbers, VideoReader, distinct_frames, read_pieces
 
 _TOGETHER = 8  # windows read in one go
 
@@ -34,7 +33,7 @@ def window_samples(
     video: Reader,
     windows: Sequence[Window],
     reader: VideoReader,
-    indices: Callable[[int], Sequence[np.ndarray]],
+    indices: Callable[[int], FrameNumbers],
     transform: TestTransform,
 ) -> Iterator[TestSample]:
     """A sample for each window, in order, as if it were a video; a few at a time stand in memory."""
@@ -43,7 +42,7 @@ def window_samples(
         clips = [[clip + w.start for clip in indices(w.stop - w.start)] for _, w in together]
         distinct, places = distinct_frames([clip for each in clips for clip in each])
         frames, crops = transform.cut(torch.cat(list(read_pieces(video, distinct, reader.short_side))))
-        places = iter(places)
+        rest = iter(places)
         for (number, _), each in zip(together, clips, strict=True):
-            own, rows = distinct_frames([clip.numpy() for clip in islice(places, len(each))])
+            own, rows = distinct_frames([clip.numpy() for clip in islice(rest, len(each))])
             yield TestSample(number, 0, frames[own], rows, crops, decoder=video.backend)

@@ -94,8 +94,12 @@ def _trajectory(pair: int, generator: Generator) -> Tensor:
         ],
         dim=1,
     )
-    reach = (_uniform(0.6, 0.95, generator), _uniform(0.6, 0.95, generator))
-    reach += (math.log(_uniform(1.8, 2.4, generator)), math.radians(_uniform(120, 200, generator)))
+    reach = (
+        _uniform(0.6, 0.95, generator),
+        _uniform(0.6, 0.95, generator),
+        math.log(_uniform(1.8, 2.4, generator)),
+        math.radians(_uniform(120, 200, generator)),
+    )
     poses[:, pair] += reach[pair] * eased
     poses[:, 2] = poses[:, 2].exp()
     return poses

@@ -16,7 +16,9 @@ def in_batches(
     Every call but the last, and the last before pieces of another shape, gets ``size(key)`` rows; each gives as many
     back.
     """
-    waiting, done, keys, shape = _Rows(), _Rows(), deque(), None
+    waiting, done = _Rows(), _Rows()
+    keys: deque[tuple[Any, int]] = deque()
+    shape: torch.Size | None = None
     for key, piece in pieces:
         if len(waiting) and piece.shape[1:] != shape:
             done.push(function(waiting.take(len(waiting))))
@@ -32,7 +34,7 @@ def in_batches(
     yield from _finished(keys, done)
 
 
-def _finished(keys: deque, done: "_Rows") -> Iterator[tuple[Any, Tensor]]:
+def _finished(keys: deque[tuple[Any, int]], done: "_Rows") -> Iterator[tuple[Any, Tensor]]:
     while keys and keys[0][1] <= len(done):
         key, count = keys.popleft()
         yield key, done.take(count)

@@ -49,7 +49,7 @@ class Predictions:
 class _Clips(NamedTuple):
     """Clips of one crop of one video, all of one length."""
 
-    index: int  # of the video
+    video: int  # its index
     places: Tensor  # (clips t) among the frames of the crop
     weights: Tensor  # (selections clips): shares in the video's scores
     is_last: bool  # of the video
@@ -124,7 +124,7 @@ class Evaluator:
             yield from self._group_scores(model, group, selections)
 
     def _group_scores(
-        self, model: nn.Module, samples: Iterable, selections: Sequence[Selection | None]
+        self, model: Any, samples: Iterable, selections: Sequence[Selection | None]
     ) -> Iterator[tuple[int, np.ndarray]]:
         crops = self._crops(samples, selections)
         embedded = in_batches(self._run(model.embed), crops, lambda parts: self.batch_size * parts[0].places.shape[1])
@@ -134,7 +134,7 @@ class Evaluator:
             scores = logits.float().softmax(1) if self.fusion == "softmax" else logits.float()
             total = total + part.weights @ scores
             if part.is_last:
-                yield part.index, total.cpu().numpy()
+                yield part.video, total.cpu().numpy()
                 total = 0
 
     def _crops(

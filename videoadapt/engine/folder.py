@@ -80,7 +80,7 @@ class RunFolder:
         self._good = source
         return state["progress"]
 
-    def _newest(self) -> tuple[str, dict[str, Any]]:
+    def _newest(self) -> tuple[str, Mapping[str, Any]]:
         """The newest state, or the one before it if that is damaged, as a warning says."""
         *older, newest = resume_states(self.path)
         try:
@@ -97,8 +97,8 @@ class RunFolder:
 
     def save(self, learner: Learner, progress: Progress, top1: float | None = None) -> None:
         """Checkpoint and resume state, and the best checkpoint if ``top1`` is; back when they are on disk."""
-        best = top1 is not None and top1 > progress.best_top1
-        progress.best_top1 = top1 if best else progress.best_top1
+        if best := top1 is not None and top1 > progress.best_top1:
+            progress.best_top1 = top1
         if self.ranks.is_main:
             try:
                 self._save(learner, progress, top1, best)
@@ -121,8 +121,9 @@ class RunFolder:
         newest = self.path / f"resume_{progress.step:08d}.pt"
         atomically(newest, lambda path: path.write_bytes(packed.getbuffer()))
         self._good = str(newest)
-        states = resume_states(self.path)
-        kept = [path for path in states if _step(path) <= progress.step][-self.keep_last :]  # later ones were damaged
+        states = _steps(self.path)
+        # Later ones were damaged.
+        kept = [path for path, step in states.items() if step <= progress.step][-self.keep_last :]
         for path in set(states) - set(kept):
             path.unlink()
 
@@ -135,16 +136,17 @@ def room_needed(model: torch.nn.Module, keep_last: int) -> int:
 
 def resume_states(folder: Path) -> list[Path]:
     """The states in a folder, oldest first."""
-    return sorted((path for path in folder.glob("resume_*.pt") if _step(path) is not None), key=_step)
+    return list(_steps(folder))
 
 
-def _step(path: Path) -> int | None:
-    """The step after which a state was written; None if it is some other file."""
-    match = re.fullmatch(r"resume_(\d{8,})\.pt", path.name)
-    return int(match[1]) if match else None
+def _steps(folder: Path) -> dict[Path, int]:
+    """The same, each with the step after which it was written; other files are passed over."""
+    matches = {path: re.fullmatch(r"resume_(\d{8,})\.pt", path.name) for path in folder.glob("resume_*.pt")}
+    steps = {path: int(match[1]) for path, match in matches.items() if match}
+    return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> Mapping[str, Any]:
     """A state that ``RunFolder.save`` wrote; UserError for whatever else the file may be. No pickled code runs."""
     try:
         state = read_tensors(path)

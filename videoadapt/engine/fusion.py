@@ -13,7 +13,7 @@ from videoadapt.errors import UserError
 class Scores(NamedTuple):
     """A predictions.npz."""
 
-    index: np.ndarray  # (n,) place in the list
+    index: np.ndarray  # type: ignore[assignment]  # (n,) place in the list; hides the method of tuples
     label: np.ndarray  # (n,)
     scores: np.ndarray  # (n k)
     fusion: str  # what was averaged over views: softmax or logits

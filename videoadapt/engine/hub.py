@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,9 @@ def write_folder(
     if results:
         files["results.json"] = json.dumps(results, indent=2) + "\n"
     writable_folder(str(folder), "--to", checkpoint.stat().st_size)
-    atomically(folder / _CHECKPOINT, lambda path: shutil.copyfile(checkpoint, path))
+    atomically(folder / _CHECKPOINT, partial(shutil.copyfile, checkpoint))
     for name, text in files.items():
-        atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        atomically(folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def copy_folder(checkpoint: Path, folder: Path) -> None:
@@ -120,7 +121,7 @@ def copy_folder(checkpoint: Path, folder: Path) -> None:
     writable_folder(str(folder), "--to", checkpoint.stat().st_size)
     beside = {name: checkpoint.parent / name for name in _BESIDE if (checkpoint.parent / name).is_file()}
     for name, path in {_CHECKPOINT: checkpoint, **beside}.items():
-        atomically(folder / name, lambda draft, path=path: shutil.copyfile(path, draft))
+        atomically(folder / name, partial(shutil.copyfile, path))
 
 
 def _check_free(folder: Path) -> None:

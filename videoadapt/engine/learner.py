@@ -51,21 +51,21 @@ class Learner:
 
     def step(self, batches: Sequence[list], stopping: Callable[[], bool] = lambda: False) -> Outcome:
         """One step over ``batches`` of ``Sample``s, whose gradients add up; a wish to stop is told to every rank."""
-        total = sum(self._backward(samples, len(batches)) for samples in batches)
+        total: Tensor = sum(self._backward(s, len(batches)) for s in batches)  # type: ignore[assignment]  # never 0
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         wish = torch.tensor(float(stopping()), device=total.device)
         distributed.average([*(p.grad for p in trainable if p.grad is not None), total, wish])
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(trainable, self.clip_grad or math.inf)
-        loss, grad_norm, wish = torch.stack([total, norm, wish]).tolist()  # the one moment to wait for the device
+        loss, grad_norm, wishes = torch.stack([total, norm, wish]).tolist()  # the one moment to wait for the device
         skipped = not (math.isfinite(loss) and math.isfinite(grad_norm))
         if not skipped:
             self.scaler.step(self.optimizer)
-        scale = self.scaler.get_scale() if skipped else None
+        scale = self.scaler.get_scale() if skipped else 0.0
         self.scaler.update()
         searching = skipped and math.isfinite(loss) and 1 <= self.scaler.get_scale() < scale
         self.optimizer.zero_grad(set_to_none=True)
-        return Outcome(loss, grad_norm, skipped, skipped and not searching, wish > 0)
+        return Outcome(loss, grad_norm, skipped, skipped and not searching, wishes > 0)
 
     def _backward(self, samples: Sequence, parts: int) -> Tensor:
         """Add the gradient of one of ``parts`` of a step; its share of the loss, still on the device."""

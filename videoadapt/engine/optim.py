@@ -1,8 +1,8 @@
 """Optimizer and schedule, both from the libraries; only their settings are ours."""
 
 import torch
-from timm.optim import param_groups_weight_decay
-from timm.scheduler import CosineLRScheduler
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # its __init__ names no exports
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import nn
 
 _TABLES = {"temporal_embedding", "pos_embed", "cls_token", "reg_token", "relative_position_bias_table"}

@@ -6,19 +6,20 @@ import time
 from datetime import timedelta
 
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]  # documented, not exported
 
 _POLL = 0.02  # seconds
 
 
 def join(backend: str, timeout: timedelta) -> None:
     """``init_process_group`` of what the environment says."""
-    store, rank, world = next(dist.rendezvous("env://", timeout=timeout))
+    store, rank, world = next(rendezvous("env://", timeout=timeout))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        store = dist.PrefixStore(_attempt(store, rank, world), store)
+        store = PrefixStore(_attempt(store, rank, world), store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
 
 
-def _attempt(store: dist.Store, rank: int, world: int) -> str:
+def _attempt(store: Store, rank: int, world: int) -> str:
     """A name of this attempt, new and known to all its ranks.
 
     torchrun's store outlives a restart, and gloo would look for the ranks of the attempt before where they were. The

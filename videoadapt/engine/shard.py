@@ -1,8 +1,9 @@
 """A frozen backbone that is too large for each device: every rank keeps a part of it (PyTorch's FSDP2)."""
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -10,10 +11,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
 
+Model = TypeVar("Model", bound=nn.Module)
 _METHODS = ("embed", "features", "classify")  # of a classifier, beside forward
 
 
-def shard_frozen(model: nn.Module, blocks: Iterable[nn.Module], ranks: Ranks) -> nn.Module:
+def shard_frozen(model: Model, blocks: Iterable[nn.Module], ranks: Ranks) -> Model:
     """Move the model to the device, and of the frozen parameters of ``blocks`` only this rank's part.
 
     A block's parameters come together when it is their turn. What learns stays whole on every rank.
@@ -39,7 +41,7 @@ def shard_frozen(model: nn.Module, blocks: Iterable[nn.Module], ranks: Ranks) ->
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
     """All parameters on every rank, so that ranks may call the model as often as each of them likes."""
-    blocks = [module for module in model.modules() if hasattr(module, "reshard")]
+    blocks: list[Any] = [module for module in model.modules() if hasattr(module, "reshard")]
     for block in blocks:
         block.unshard()
         block.set_reshard_after_forward(False, recurse=False)
@@ -51,11 +53,13 @@ def gathered(model: nn.Module) -> Iterator[None]:
             block.reshard()
 
 
-def _fsdp() -> tuple:
+def _fsdp() -> tuple[Callable, Callable]:
     try:
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+        able = "ignored_params" in inspect.signature(fully_shard).parameters
     except ImportError:
-        fully_shard = register_fsdp_forward_method = None
-    if fully_shard is None or "ignored_params" not in inspect.signature(fully_shard).parameters:
+        able = False
+    if not able:
         raise UserError("run.shard: needs PyTorch 2.7 or newer")
     return fully_shard, register_fsdp_forward_method

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from videoadapt.engine.distributed import Ranks, peers
@@ -39,9 +39,20 @@ class Recipe:
     seed: int = 0
 
 
+class Loader(Protocol):
+    """A DataLoader as ``train`` wants it: its data set has a length, its batches begin where they are told to."""
+
+    dataset: Any
+    batch_sampler: Any
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list]: ...
+
+
 def train(
     learner: Learner,
-    loader: DataLoader,
+    loader: Loader,
     folder: RunFolder,
     *,
     recipe: Recipe,
@@ -94,7 +105,7 @@ def train(
 
 def _epoch(
     learner: Learner,
-    loader: DataLoader,
+    loader: Loader,
     progress: Progress,
     health: Health,
     stop: StopSignals,

@@ -1,6 +1,7 @@
 """Where a model looks: the attention of its class token, and of frames to frames."""
 
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,12 +53,13 @@ def rollout_maps(attention: Attention) -> Tensor:
     Each block counts as half attention and half residual; prompt tokens are left out.
     """
     height, width = attention.grid
-    whole = None
-    for weights in attention.space:
+
+    def step(weights: Tensor) -> Tensor:
         kept = torch.cat([weights[..., : attention.prefix], weights[..., -height * width :]], -1)
         kept = torch.cat([kept[:, : attention.prefix], kept[:, -height * width :]], 1)
-        step = F.normalize(kept, p=1, dim=-1) + torch.eye(kept.shape[-1], device=kept.device)
-        whole = step / 2 if whole is None else step / 2 @ whole
+        return (F.normalize(kept, p=1, dim=-1) + torch.eye(kept.shape[-1], device=kept.device)) / 2
+
+    whole = reduce(lambda before, block: block @ before, map(step, attention.space))
     return whole[:, 0, -height * width :].unflatten(1, (height, width))
 
 
@@ -78,7 +80,7 @@ def _recorded(block: nn.Module, space: _Recorder, time: _Recorder) -> nn.Module:
     block = second_view(block)
     for name, recorder in (("attn", space), ("time_attn", time)):
         if getattr(block, name) is not None:
-            attention = second_view(getattr(block, name))
+            attention: Any = second_view(getattr(block, name))
             attention.fused_attn, attention.attn_drop = False, recorder
             setattr(block, name, attention)
     return block

@@ -18,12 +18,13 @@ from videoadapt.models.pretrained import is_weight_file, load_pretrained, load_w
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
 _MINI_OF = "vit_base_patch16_clip_quickgelu_224"
-_MINI_OPTIONS = {"img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4}
+_MINI_OPTIONS: dict[str, Any] = {"img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4}
 
 
 def create_mini() -> VisionTransformer:
     """The embedded backbone's architecture, untrained: 64x64 images, patches of 16, width 128, 4 blocks."""
-    return timm.create_model(_MINI_OF, num_classes=0, **_MINI_OPTIONS)
+    mini: Any = timm.create_model(_MINI_OF, num_classes=0, **_MINI_OPTIONS)  # timm promises a module
+    return mini
 
 
 def load_backbone(
@@ -83,7 +84,7 @@ def input_spec(
     else:
         any_of_them = is_weight_file(pretrained) and not pretrained.endswith(".npz")
         sources = tags.values() if any_of_them else [tags.get(pretrained, name)]
-        found = [timm.models.get_pretrained_cfg(source) for source in sources]
+        found: list[Any] = [timm.models.get_pretrained_cfg(source) for source in sources]
         pixels = {(tuple(source.mean), tuple(source.std)) for source in found}
     mean, std = pixels.pop() if len(pixels) == 1 else (None, None)
     return {"image_size": size or default.input_size[-1], "mean": mean, "std": std}
@@ -92,14 +93,15 @@ def input_spec(
 def open_blocks(vit: VisionTransformer, *, drop_path: float = 0.0, **options: Any) -> None:
     """Replace the blocks by ``SpaceTimeBlock``s around the same modules; drop-path rises linearly from 0."""
     rates = torch.linspace(0, drop_path, len(vit.blocks), device="cpu").tolist()
-    opened = [SpaceTimeBlock(block, drop_path=rate, **options) for block, rate in zip(vit.blocks, rates, strict=True)]
+    blocks: Any = vit.blocks  # torch promises modules
+    opened = [SpaceTimeBlock(block, drop_path=rate, **options) for block, rate in zip(blocks, rates, strict=True)]
     for block in opened:
         if isinstance(block.mlp.act, timm.layers.QuickGELU):
             block.mlp.act = QuickGelu()
     vit.blocks = nn.Sequential(*opened)
 
 
-def set_checkpointing(backbone: nn.Module, mode: str) -> None:
+def set_checkpointing(backbone: Any, mode: str) -> None:
     """``none``, ``mlp`` or ``block``: see ``SpaceTimeBlock``. A hierarchical backbone has blocks alone."""
     if hasattr(backbone, "blocks"):
         for block in backbone.blocks:
@@ -123,12 +125,12 @@ class _QuickGelu(torch.autograd.Function):
         return torch.sigmoid(1.702 * x).mul_(x)
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         gate = torch.sigmoid(1.702 * x)
         return (1 - gate).mul_(gate).mul_(x).mul_(1.702).add_(gate).mul_(grad)
@@ -136,7 +138,7 @@ class _QuickGelu(torch.autograd.Function):
 
 def blocks_of(backbone: nn.Module) -> list[nn.Module]:
     """The transformer blocks, whatever stages they are in."""
-    stages = [backbone] if hasattr(backbone, "blocks") else backbone.layers
+    stages: Any = [backbone] if hasattr(backbone, "blocks") else backbone.layers
     return [block for stage in stages for block in stage.blocks]
 
 
@@ -158,7 +160,7 @@ def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer | SwinTra
     if not isinstance(arguments.get("img_size", 1), int):
         raise UserError(f"model.backbone_options.img_size: {arguments['img_size']} is not the side of a square")
     try:
-        backbone = timm.create_model(name, **arguments)
+        backbone: Any = timm.create_model(name, **arguments)
     except Exception as error:  # whatever a constructor makes of the user's keywords
         raise UserError(
             f"model.backbone_options: {name} refuses {arguments} ({str(error) or type(error).__name__})"

@@ -1,10 +1,11 @@
 """The space-time block: a pretrained transformer block, opened for adapters."""
 
 import copy
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from einops import rearrange
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -13,6 +14,7 @@ from videoadapt.layout import Layout, Origin
 Order = Literal["time_first", "space_first"]
 DropPathOn = Literal["adapters", "branches"]
 SLOTS = ("time_in", "time_out", "space_in", "space_out", "space_side", "mlp_in", "mlp_side")
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class SpaceTimeBlock(nn.Module):
@@ -38,9 +40,18 @@ class SpaceTimeBlock(nn.Module):
             (its text keeps it); the fresh model is then not the frozen one.
     """
 
+    time_attn: nn.Module | None
+    time_in: nn.Module | None
+    time_out: nn.Module | None
+    space_in: nn.Module | None
+    space_out: nn.Module | None
+    space_side: nn.Module | None
+    mlp_in: nn.Module | None
+    mlp_side: nn.Module | None
+
     def __init__(
         self,
-        block: nn.Module,
+        block: Block,
         *,
         time: bool = False,
         order: Order = "time_first",
@@ -75,7 +86,7 @@ class SpaceTimeBlock(nn.Module):
     def _time(self, x: Tensor, layout: Layout) -> Tensor:
         # For a single clip, the turned tokens are a view: contiguous, the linears take them in one product.
         y = rearrange(self.norm1(x), "(b t) n d -> (b n) t d", t=layout.t).contiguous()
-        y = self.ls1(self.time_attn(_plus(y, self.time_in, layout)))
+        y = self.ls1(self.time_attn(_plus(y, self.time_in, layout)))  # type: ignore[misc]  # in views, so not None
         y = y if self.time_out is None else self.time_out(y)
         return x + self._dropped(rearrange(y, "(b n) t d -> (b t) n d", n=x.shape[1]), layout.t)
 
@@ -83,7 +94,8 @@ class SpaceTimeBlock(nn.Module):
         x = _plus(x, self.space_in, layout)
         z = self.norm1(x)
         a = self.ls1(self.attn(z))
-        a = _plus(a, self.space_out, layout) if self.space_residual else _delta(a, self.space_out, layout)
+        out = _plus if self.space_residual else _delta
+        a = out(a, self.space_out, layout)  # type: ignore[arg-type]  # filled where there is no residual
         if self.space_side is not None:
             a = a + _delta(z, self.space_side, layout, Origin(self.norm1, x))
         return x + (self._dropped(a, layout.t) if self.drop_path_on == "branches" else a)
@@ -108,7 +120,7 @@ class SpaceTimeBlock(nn.Module):
         return x * clips.repeat_interleave(t)[:, None, None]
 
 
-def second_view(module: nn.Module) -> nn.Module:
+def second_view(module: AnyModule) -> AnyModule:
     """The same module again, sharing every parameter and child, whose children can be replaced on their own."""
     view = copy.copy(module)
     view._modules = dict(module._modules)

@@ -1,11 +1,12 @@
 """An image transformer as a classifier of clips and of images."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from videoadapt.layout import Layout
@@ -26,6 +27,16 @@ class Classifier(nn.Module):
         prompt: learned tokens, called with what enters each block.
     """
 
+    # Any: timm's and the prompt's own attributes, where torch promises tensors and modules alone
+    backbone: Any
+    prompt: Any
+    mean: Tensor
+    std: Tensor
+    # Set where a model is built from a config, and where it is read from a checkpoint
+    fingerprint: str | None  # of the frozen weights
+    config: Any
+    classes: list[str]
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -39,13 +50,12 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.prompt = backbone, prompt
-        width, first = backbone.num_features, next(backbone.parameters())
-        like = {"device": first.device, "dtype": first.dtype}
-        shape = (num_frames, 1, width)
-        self.temporal_embedding = nn.Parameter(torch.zeros(shape, **like)) if num_frames else None
+        width, first = self.backbone.num_features, next(backbone.parameters())
+        like: dict[str, Any] = {"device": first.device, "dtype": first.dtype}
+        self.temporal_embedding = nn.Parameter(torch.zeros(num_frames, 1, width, **like)) if num_frames else None
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, num_classes, **like) if num_classes else nn.Identity()
-        if num_classes:
+        if isinstance(self.head, nn.Linear):
             nn.init.normal_(self.head.weight, std=0.01)
             nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.tensor(mean, device=like["device"])[:, None, None], persistent=False)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def write_onnx(model: Classifier, clips: Tensor, classes: str, path: Path) -> Ca
     except ImportError as error:
         raise UserError(f"ONNX needs {error.name}; pip install 'videoadapt[onnx]'") from None
     with _quiet():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(  # None without dynamo
             _program(model, clips), input_names=["clips"], output_names=["logits"], dynamo=True, verbose=False
         )
     program.model.metadata_props["classes"] = classes

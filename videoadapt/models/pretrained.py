@@ -4,6 +4,7 @@ import hashlib
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -72,7 +73,7 @@ def _load_torch(path: Path) -> object:
         return read_tensors(path)
 
 
-def _load_npz(backbone: nn.Module, path: Path) -> None:
+def _load_npz(backbone: Any, path: Path) -> None:
     """The original ``ViT-B_16.npz`` and its like, through timm's own reader."""
     if not path.is_file():
         raise UserError(f"{path}: no such weight file; {_REMEDY}")
@@ -108,7 +109,7 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _fit(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def _fit(backbone: Any, state: dict[str, Tensor], source: str) -> None:
     """Every tensor of ``backbone`` from ``state``, with its shape; a text tower or another head in it is ignored.
 
     timm's own filters rename the keys of other libraries and resample position embeddings.

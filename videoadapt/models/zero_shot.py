@@ -22,6 +22,9 @@ class ZeroShot(nn.Module):
         scale: CLIP's learned logit scale.
     """
 
+    projection: Tensor
+    classes: Tensor
+
     def __init__(self, image: Classifier, projection: Tensor, classes: Tensor, scale: float) -> None:
         super().__init__()
         self.image, self.scale = image, scale

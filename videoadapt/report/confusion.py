@@ -10,7 +10,7 @@ class Pair(NamedTuple):
 
     label: int
     answer: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuples
     of: int  # videos of the class
 
 

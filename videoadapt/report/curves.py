@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 
 def read_metrics(path: Path) -> list[dict]:
@@ -29,7 +30,7 @@ def draw_comparison(
         top1: run name to percent.
     """
     figure = Figure(figsize=(13, 4.6), layout="constrained")
-    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.15, 1, 1])
+    left, middle, right = figure.subfigures(1, 3, squeeze=False, width_ratios=[1.15, 1, 1])[0]
     colours = dict(zip(top1, colormaps["viridis"](np.linspace(0.1, 0.85, len(top1))), strict=True))
     _draw_clips(left, clips)
     _draw_losses(middle.subplots(), curves, colours)
@@ -37,7 +38,7 @@ def draw_comparison(
     figure.savefig(path, dpi=110)
 
 
-def _draw_losses(axes, curves: Mapping[str, list[dict]], colours: Mapping) -> None:
+def _draw_losses(axes: Axes, curves: Mapping[str, list[dict]], colours: Mapping) -> None:
     """One point an epoch: the mean of the losses logged in it."""
     for name, lines in curves.items():
         epochs = np.ceil([line["epoch"] for line in lines])
@@ -48,7 +49,7 @@ def _draw_losses(axes, curves: Mapping[str, list[dict]], colours: Mapping) -> No
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_bars(axes, top1: Mapping[str, float], colours: Mapping) -> None:
+def _draw_bars(axes: Axes, top1: Mapping[str, float], colours: Mapping) -> None:
     bars = axes.barh(range(len(top1)), list(top1.values()), height=0.5, color=[colours[name] for name in top1])
     axes.bar_label(bars, fmt="%.1f", padding=3)
     for place, name in enumerate(top1):
@@ -57,7 +58,7 @@ def _draw_bars(axes, top1: Mapping[str, float], colours: Mapping) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_clips(figure, clips: Mapping[str, Sequence[np.ndarray]]) -> None:
+def _draw_clips(figure: SubFigure, clips: Mapping[str, Sequence[np.ndarray]]) -> None:
     columns = max(len(frames) for frames in clips.values())
     grid = figure.subplots(len(clips), columns, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
     for row, (name, frames) in zip(grid, clips.items(), strict=True):

@@ -6,6 +6,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from videoadapt.report.text import plain
@@ -114,15 +115,15 @@ def method_rows(lines: Sequence[Line], costs: Mapping[str, Mapping[str, Any]]) -
     """The same as numbers, a line of methods.csv each; None where there is nothing to tell."""
     rows = []
     for line in lines:
-        whole = line.average or Score(None, None, None)
+        average, gap, std = line.average or (None, None, None)
         known = costs.get(line.method, {"step_ms": None, "saved_mb": None})
         rows.append(
             {
                 "method": line.name,
                 **{f"top1 {name}": found.mean for name, found in line.scores.items()},
-                "mean_top1": whole.mean,
-                "backbone_gap": whole.gap,
-                "seed_std": whole.std,
+                "mean_top1": average,
+                "backbone_gap": gap,
+                "seed_std": std,
                 "trainable": line.sizes[1],
                 "checkpoint_mb": max(row["checkpoint_mb"] for row in line.rows),
                 **known,
@@ -136,12 +137,13 @@ def draw_study(path: Path, lines: Sequence[Line]) -> None:
 
     Methods without all of their cells are left out.
     """
-    lines = [line for line in lines if line.average is not None]
+    scored = [(line, line.average) for line in lines if line.average is not None]
+    lines = [line for line, _ in scored]
     backbones = list(dict.fromkeys(row["backbone"] for line in lines for row in line.rows))
     panels = 1 if len(backbones) < 2 else 2
     figure = Figure(figsize=(6.6 * panels, max(4.4, 0.3 * len(lines) + 1.6)), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    _draw_scatter(axes[0], lines)
+    _draw_scatter(axes[0], scored)
     if panels == 2:
         _draw_backbones(axes[1], lines, backbones)
     for each in axes:
@@ -149,17 +151,17 @@ def draw_study(path: Path, lines: Sequence[Line]) -> None:
     figure.savefig(path, dpi=110, format="png")
 
 
-def _draw_scatter(axes, lines: Sequence[Line]) -> None:
-    colours = colormaps["tab20"](range(len(lines)))
-    for line, colour in zip(lines, colours, strict=True):
-        std, size = line.average.std or 0, max(line.sizes[1], 1)
-        axes.errorbar(size, line.average.mean, yerr=std, fmt="o", color=colour, capsize=3, ms=7)
-        axes.annotate(plain(line.name), (size, line.average.mean), (6, 5), textcoords="offset points", fontsize=8)
+def _draw_scatter(axes: Axes, scored: Sequence[tuple[Line, Score]]) -> None:
+    colours = colormaps["tab20"](range(len(scored)))
+    for (line, found), colour in zip(scored, colours, strict=True):
+        std, size = found.std or 0, max(line.sizes[1], 1)
+        axes.errorbar(size, found.mean, yerr=std, fmt="o", color=colour, capsize=3, ms=7)
+        axes.annotate(plain(line.name), (size, found.mean), (6, 5), textcoords="offset points", fontsize=8)
     axes.margins(x=0.15, y=0.12)
     axes.set(xscale="log", xlabel="trainable parameters", ylabel="top-1 (%)")
 
 
-def _draw_backbones(axes, lines: Sequence[Line], backbones: Sequence[str]) -> None:
+def _draw_backbones(axes: Axes, lines: Sequence[Line], backbones: Sequence[str]) -> None:
     """A dot for each backbone and a bar between them: the gap."""
     shades = colormaps["viridis"]([number / len(backbones) for number in range(len(backbones))])
     colours = dict(zip(backbones, shades, strict=True))

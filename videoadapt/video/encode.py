@@ -20,7 +20,7 @@ def write_video(
     frames: Iterable[np.ndarray],
     fps: float,
     *,
-    times: Sequence[float] | None = None,
+    times: Sequence[float] | np.ndarray | None = None,
     sound_of: Path | None = None,
     container: str | None = None,
 ) -> None:

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videoadapt.video.decode import Backend, Reader, open_video
+from videoadapt.video.decode import Backend, Reader, Video, open_video
+from videoadapt.video.decode.common import Indices
+from videoadapt.video.decode.picture import Picture
 from videoadapt.video.resize import resize_short_side
 from videoadapt.video.store import Store, open_store
 
+FrameNumbers = Sequence[np.ndarray] | np.ndarray  # of each clip, int (t)
 _PIECE = 8  # frames that stand in memory at their native size
 
 
@@ -48,7 +51,7 @@ class VideoReader:
     def __post_init__(self) -> None:
         self.store = open_store(self.root) if isinstance(self.root, str) else self.root
 
-    def clips(self, path: str, indices: Callable[[int], Sequence[np.ndarray]]) -> Clips:
+    def clips(self, path: str, indices: Callable[[int], FrameNumbers]) -> Clips:
         """The frames of ``indices(num_frames)``, for each clip int (t); VideoReadError if they cannot be read."""
         if path in self._kept:
             frames, decoder = self._kept[path]
@@ -62,17 +65,17 @@ class VideoReader:
         return self.clips(path, indices)
 
     @contextmanager
-    def open(self, path: str) -> Iterator[Reader]:
+    def open(self, path: str) -> Iterator[Video | Picture]:
         """The decoder of a file, as ``open_video`` gives it."""
         local = self.cache(self.store, path) if self.cache else self.store.local(path)
         with local as file, open_video(file, self.backend, self.time_limit) as video:
             yield video
 
-    def _read(self, video: Reader, indices: Sequence[int]) -> Tensor:
+    def _read(self, video: Reader, indices: Indices) -> Tensor:
         return torch.cat(list(read_pieces(video, indices, self.short_side)))
 
 
-def read_pieces(video: Reader, indices: Sequence[int], short_side: int | None) -> Iterator[Tensor]:
+def read_pieces(video: Reader, indices: Indices, short_side: int | None) -> Iterator[Tensor]:
     """The frames of ascending ``indices``, few at a time: (n c h w) uint8 with ``short_side`` pixels if not None."""
     for start in range(0, len(indices), _PIECE):
         frames = np.ascontiguousarray(video.frames(indices[start : start + _PIECE]))
@@ -80,7 +83,7 @@ def read_pieces(video: Reader, indices: Sequence[int], short_side: int | None) -
         yield piece if short_side is None else resize_short_side(piece, short_side)
 
 
-def distinct_frames(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, tuple[Tensor, ...]]:
+def distinct_frames(clips: FrameNumbers) -> tuple[np.ndarray, tuple[Tensor, ...]]:
     """Every frame number of the clips, each int (t), once and ascending, and for each clip the places among them."""
     distinct, places = np.unique(np.concatenate(clips), return_inverse=True)
     return distinct, torch.from_numpy(places.reshape(-1)).split([len(clip) for clip in clips])

@@ -134,7 +134,8 @@ class Remote:
     """
 
     def __init__(self, url: str) -> None:
-        self.url, self._owner = url, None
+        self.url = url
+        self._owner: int | None = None  # the process whose connection it is
         self._connect()
 
     def _connect(self) -> None:

@@ -37,7 +37,9 @@ def answer_files(model: Classifier, paths: Sequence[Path], request: Request) -> 
 
     With a window also ``windows`` and the path of a ``timeline``; with ``annotate`` the path of the copy.
     """
-    return _whole(model, paths, request) if request.window is None else _by_window(model, paths, request)
+    if request.window is None:
+        return _whole(model, paths, request)
+    return _by_window(model, paths, request, request.window)
 
 
 def _whole(model: Classifier, paths: Sequence[Path], request: Request) -> Iterator[dict[str, Any]]:
@@ -53,17 +55,18 @@ def _whole(model: Classifier, paths: Sequence[Path], request: Request) -> Iterat
         yield item
 
 
-def _by_window(model: Classifier, paths: Sequence[Path], request: Request) -> Iterator[dict[str, Any]]:
+def _by_window(model: Classifier, paths: Sequence[Path], request: Request, seconds: float) -> Iterator[dict[str, Any]]:
     targets = _targets(paths, request.out)
     for path in paths:
         try:
-            line = classify_windows(model, path, request.window, request.step, request.views)
+            line = classify_windows(model, path, seconds, request.step, request.views)
         except VideoReadError as error:
             yield {"file": str(path), "error": str(error)}
             continue
         picture = targets[path].with_suffix(".timeline.png")
-        about = {"classes": model.classes, "title": f"{path.name}, windows of {request.window:g} s"}
-        atomically(picture, partial(draw_timeline, seconds=line.seconds, shares=line.probabilities, **about))
+        title, classes = f"{path.name}, windows of {seconds:g} s", model.classes
+        draw = partial(draw_timeline, seconds=line.seconds, shares=line.probabilities, classes=classes, title=title)
+        atomically(picture, draw)
         found = [best(model.classes, row, request.top) for row in line.probabilities]
         mean = best(model.classes, line.probabilities.mean(0), request.top)
         pieces = [

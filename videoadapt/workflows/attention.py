@@ -59,14 +59,14 @@ def draw_attention(
     which frames look at which. Many pictures make several sheets, attention_2.png and so on. Gives the files that were
     written.
     """
-    paths, out = [Path(path) for path in paths], Path(out)
+    files, folder = [Path(path) for path in paths], Path(out)
     depth = max(len(getattr(model.backbone, "blocks", ())) for model in models.values())
     where = "rollout" if block is None else f"block {block % max(depth, 1)} of {depth}, counted from 0"
     title = f"class token, {where}"
-    pictures = [path for path in paths if path.suffix.lower() in PICTURES]
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
     written = []
     for start in range(0, len(pictures), _SHEET):
-        target = out / ("attention.png" if start == 0 else f"attention_{start // _SHEET + 1}.png")
+        target = folder / ("attention.png" if start == 0 else f"attention_{start // _SHEET + 1}.png")
         found = [[look(model, path, block) for model in models.values()] for path in pictures[start : start + _SHEET]]
         lines = [
             (path.name, [(each[0].pictures[0], None), *((looked.pictures[0], looked.maps[0]) for looked in each)])
@@ -74,9 +74,9 @@ def draw_attention(
         ]
         atomically(target, partial(draw_maps, lines=lines, columns=["input", *models], title=title))
         written.append(target)
-    videos = [path for path in paths if path not in pictures]
+    videos = [path for path in files if path not in pictures]
     for path, name in zip(videos, own_names(videos), strict=True):
-        written += _draw_video(models, path, out / name, block, f"{path.name}: {title}")
+        written += _draw_video(models, path, folder / name, block, f"{path.name}: {title}")
     return written
 
 

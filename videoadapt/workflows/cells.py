@@ -56,8 +56,8 @@ class CellRunner:
             try:
                 with stop.at_once():
                     for job in as_completed(jobs):
-                        if job.exception():
-                            raise self._failure or job.exception()
+                        if failure := job.exception():
+                            raise self._failure or failure
                         done(jobs[job])
             except BaseException as error:
                 self._stop(error)

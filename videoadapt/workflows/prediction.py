@@ -134,8 +134,9 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
             return
         fps, gaps = video.fps or 25.0, np.diff(video.times)
         times = video.times if len(gaps) and gaps.max() > 1.5 * np.median(gaps) else None
-        options = {"times": times, "sound_of": source, "container": "mp4"}
-        atomically(target, lambda draft: write_video(draft, frames(), fps, **options))
+        atomically(
+            target, lambda draft: write_video(draft, frames(), fps, times=times, sound_of=source, container="mp4")
+        )
 
 
 def media_files(arguments: Sequence[str]) -> list[Path]:

@@ -8,7 +8,8 @@ import yaml
 from videoadapt import builders
 from videoadapt.atomic import atomically
 from videoadapt.config import Config
-from videoadapt.report.page import Card, Judged, pick_videos, render_page, thumbnail
+from videoadapt.report.confusion import Judged
+from videoadapt.report.page import Card, pick_videos, render_page, thumbnail
 from videoadapt.video import VideoReadError
 from videoadapt.workflows.testing import Tested
 
@@ -48,7 +49,7 @@ def _card(config: Config, judged: Judged, path: str) -> Card:
 def _facts(tested: Tested) -> dict[str, dict[str, object]]:
     config, results = tested.config, tested.results
     data, model = config.data, config.model
-    sampling = {"sampling": data.sampling}
+    sampling: dict[str, object] = {"sampling": data.sampling}
     if data.sampling == "dense":
         sampling |= {"stride": data.stride, "spacing": data.spacing, "out of range": data.out_of_range}
     decoders = ", ".join(f"{name} {count}" for name, count in results["num_read_by"].items())

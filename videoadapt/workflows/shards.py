@@ -40,7 +40,7 @@ def _pack(labels: Mapping[str, int], store: Store, out: Path, name: str, megabyt
         try:
             with webdataset.ShardWriter(f"{drafts}/{name}-%06d.tar", **options) as shards:
                 for path, label in tqdm(labels.items(), unit="video", disable=None):
-                    key, suffix = _NAME.fullmatch(path).groups()
+                    key, suffix = _NAME.fullmatch(path).groups()  # type: ignore[union-attr]  # make_shards has checked
                     with store.local(path) as file:
                         shards.write({"__key__": key, suffix: file.read_bytes(), "cls": str(label).encode()})
         except OSError as error:

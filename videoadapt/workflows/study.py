@@ -4,6 +4,8 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from videoadapt.atomic import atomically, writable_folder
@@ -74,7 +76,7 @@ def _report(study: Study, rows: Sequence[dict], costs: Mapping[str, dict]) -> st
     text = f"{shown}\n\n![top-1 against trainable parameters](study.png)\n"
     atomically(out / "study.md", lambda path: path.write_text(text, encoding="utf-8"))
     for name, content in (("methods.csv", method_rows(lines, costs)), ("cells.csv", rows)):
-        atomically(out / name, lambda path, content=content: path.write_text(_csv(content), encoding="utf-8"))
+        atomically(out / name, partial(Path.write_text, data=_csv(content), encoding="utf-8"))
     return shown
 
 

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def _write(out_dir: Path, tested: Tested) -> None:
         for views in tested.protocols:
             name = "predictions.npz" if views == tested.protocols[-1] else f"predictions_{views}.npz"
             content = packed(_scores(tested.predictions[views], tested.config.test.fusion))
-            atomically(out_dir / name, lambda path, content=content: path.write_bytes(content))
+            atomically(out_dir / name, partial(Path.write_bytes, data=content))
         text = json.dumps(tested.results, indent=2) + "\n"
         atomically(out_dir / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
     except OSError as error:

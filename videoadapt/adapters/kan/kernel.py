@@ -10,6 +10,7 @@ import os
 from functools import cache
 from shutil import which
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,21 +69,21 @@ def _kernels() -> ModuleType | None:
 
 
 @kan_linear.register_fake
-def _(x: Tensor, base: Tensor, *_) -> Tensor:
+def _(x: Tensor, base: Tensor, *_: Any) -> Tensor:
     return x.new_empty(*x.shape[:-1], base.shape[0])
 
 
 @kan_linear_backward.register_fake
-def _(grad: Tensor, *inputs) -> tuple[Tensor, ...]:
+def _(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs[:4])
 
 
-def _keep(ctx, inputs: tuple, output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
     *tensors, ctx.grid_size, ctx.compiled = inputs
     ctx.save_for_backward(*tensors)
 
 
-def _gradients(ctx, grad: Tensor) -> tuple:
+def _gradients(ctx: Any, grad: Tensor) -> tuple:
     return *kan_linear_backward(grad, *ctx.saved_tensors, ctx.grid_size, ctx.compiled), None, None
 
 
@@ -90,6 +91,6 @@ kan_linear.register_autograd(_gradients, setup_context=_keep)
 
 
 @register_flop_formula(torch.ops.videoadapt.kan_linear)
-def _flops(x_shape, base_shape, spline_shape, *_, **__) -> int:
+def _flops(x_shape: torch.Size, base_shape: torch.Size, spline_shape: torch.Size, *_: Any, **__: Any) -> int:
     tokens = x_shape.numel() // x_shape[-1]
     return 2 * tokens * base_shape.numel() * (1 + spline_shape[-1])

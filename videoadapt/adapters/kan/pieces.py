@@ -108,8 +108,9 @@ def _bases_in_place(cells: Tensor, centres: Tensor, value: Tensor, slope: Tensor
 
 
 def _slopes_in_place(
-    _cells, _centres, _value, slope: Tensor, _inner, grad: Tensor, total: Tensor, factor: float
-) -> None:
+    _cells: Tensor, _centres: Tensor, _value: Tensor, slope: Tensor, _inner: Tensor, grad: Tensor, total: Tensor,
+    factor: float,
+) -> None:  # fmt: skip
     total.add_(grad.mul_(slope).sum(1), alpha=factor)
 
 

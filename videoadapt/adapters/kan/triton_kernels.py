@@ -5,6 +5,9 @@ Edges are (1+bases in out): the base weights, then spline times scaler for every
 sums are fp32. Sizes are whatever they are: blocks are powers of two, and masked.
 """
 
+# mypy: allow-untyped-defs, allow-incomplete-defs
+# The kernels are in Triton's language, where an annotation is for Triton.
+
 import torch
 import triton
 import triton.language as tl
@@ -39,7 +42,8 @@ def backward(
     grad_edges = parts.sum(0).permute(0, 2, 1)  # (1+bases out in)
     joint = grad_edges[1:].permute(1, 2, 0).contiguous()
     gradients = grad_edges[0].contiguous(), joint * scaler.unsqueeze(-1), (joint * spline).sum(-1)
-    return grad_x.reshape(x.shape), *(gradient.to(base.dtype) for gradient in gradients)
+    grad_base, grad_spline, grad_scaler = (gradient.to(base.dtype) for gradient in gradients)
+    return grad_x.reshape(x.shape), grad_base, grad_spline, grad_scaler
 
 
 def _tokens(x: Tensor) -> Tensor:

@@ -30,9 +30,9 @@ class Convpass(nn.Module):
         self.conv, self.act = nn.Conv2d(width, width, 3, padding=1), QuickGELU()
         self.dropout, self.scale = nn.Dropout(dropout), scale
         nn.init.xavier_uniform_(self.down.weight)
-        nn.init.dirac_(self.conv.weight)
         nn.init.zeros_(self.down.bias)
-        nn.init.zeros_(self.conv.bias)
+        start_at_zero(self.conv)
+        nn.init.dirac_(self.conv.weight)
         start_at_zero(self.up)
 
     def forward(self, z: Tensor, layout: Layout) -> Tensor:

@@ -18,11 +18,11 @@ class KAN(nn.Module):
         self, dim: int, *, widths: Widths, scale: float = 1.0, grid_size: Size = 5, spline_order: Size = 3
     ) -> None:
         super().__init__()
-        sizes = [dim, *widths, dim]
-        self.layers = nn.Sequential(*(KANLinear(i, o, grid_size, spline_order) for i, o in pairwise(sizes)))
+        layers = [KANLinear(i, o, grid_size, spline_order) for i, o in pairwise([dim, *widths, dim])]
+        self.layers = nn.Sequential(*layers)
         self.scale = scale
-        nn.init.zeros_(self.layers[-1].base_weight)
-        nn.init.zeros_(self.layers[-1].spline_weight)
+        nn.init.zeros_(layers[-1].base_weight)
+        nn.init.zeros_(layers[-1].spline_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * self.layers(x)

@@ -1,5 +1,7 @@
 """FacT: one tensor of updates for the whole network, decomposed."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,7 +46,7 @@ class FactLinear(nn.Module):
         if base.in_features % width or base.out_features % width:
             raise ValueError(f"{base.in_features} inputs and {base.out_features} outputs have no common block")
         self.base, self.width, self.rank, self.scale = base, width, rank, scale
-        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        like: dict[str, Any] = {"device": base.weight.device, "dtype": base.weight.dtype}
         shared = {} if shared is None else shared
         if (width, rank) not in shared:
             u = nn.Parameter(torch.empty(width, rank, **like).uniform_(-(width**-0.5), width**-0.5))

@@ -1,5 +1,7 @@
 """KARST: Kronecker-factored updates with re-scaling, for free at inference."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ class KarstLinear(nn.Module):
         if base.in_features % m or base.out_features % (parts * m):
             raise ValueError(f"m={m} must divide {base.in_features} inputs and {base.out_features // parts} outputs")
         self.base, self.m, self.parts = base, m, parts
-        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        like: dict[str, Any] = {"device": base.weight.device, "dtype": base.weight.dtype}
         self.C = nn.Parameter(torch.randn(kernels, m, m, **like) / m)
         self.A = nn.Parameter(torch.randn(kernels, parts, rank, base.out_features // parts // m, **like))
         self.B = nn.Parameter(torch.zeros(kernels, base.in_features // m, rank, **like))

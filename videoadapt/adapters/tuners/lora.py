@@ -1,6 +1,7 @@
 """LoRA: a low-rank update beside a frozen linear."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class LoraLinear(nn.Module):
         if base.out_features % self.parts:
             raise ValueError(f"parts={parts} must divide {base.out_features} outputs")
         self.scale = (rank if alpha is None else alpha) / rank
-        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        like: dict[str, Any] = {"device": base.weight.device, "dtype": base.weight.dtype}
         self.lora_a = nn.Parameter(torch.empty(self.parts, rank, base.in_features, **like))
         self.lora_b = nn.Parameter(torch.zeros(self.parts, base.out_features // self.parts, rank, **like))
         self.gain = nn.Parameter(torch.zeros(base.out_features, **like)) if zero_start else None

@@ -1,6 +1,6 @@
 """Re-scaling transmission: what KARST adds to a tuned linear, and what may be added to FacT."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +23,17 @@ class Rescale(nn.Module):
         super().__init__()
         if zero_start and rst == "none":
             raise ValueError("rst: none cannot start at zero; use rst: channel or scalar")
-        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        like: dict[str, Any] = {"device": base.weight.device, "dtype": base.weight.dtype}
         size = {"channel": base.out_features, "scalar": 1}.get(rst)
         self.s1 = nn.Parameter(torch.full((size,), -1.0 if zero_start else 0.0, **like)) if size else None
         self.s2 = nn.Parameter(torch.zeros(size, **like)) if size else None
 
     def forward(self, y: Tensor) -> Tensor:
-        return y if self.s1 is None else (self.s1 + 1) * y + self.s2
+        return y if self.s1 is None or self.s2 is None else (self.s1 + 1) * y + self.s2
 
     def folded(self, weight: Tensor, bias: Tensor | None) -> nn.Linear:
         """One plain linear for a re-scaled ``weight x + bias``."""
-        if self.s1 is None:
+        if self.s1 is None or self.s2 is None:
             return plain_linear(weight, bias)
         gain = (self.s1 + 1).expand(weight.shape[0])
         shift = self.s2.expand_as(gain).clone()

@@ -93,7 +93,7 @@ def divide(annotations: Annotations, val_share: float, seed: int) -> Annotations
     for label, records in sorted(by_class.items()):
         count = min(max(round(val_share * len(records)), 1), len(records) - 1)
         held_out |= set(random.Random(f"{seed} {label}").sample(sorted(records), count))
-    parts = {"train": [], "val": []}
+    parts: dict[str, list[Record]] = {"train": [], "val": []}
     for record in annotations.splits["all"]:
         parts["val" if record in held_out else "train"].append(record)
     return annotations._replace(splits=parts)

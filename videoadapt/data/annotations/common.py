@@ -4,9 +4,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from videoadapt.data.lists import Record, read_names
 from videoadapt.errors import UserError
@@ -25,9 +25,17 @@ class Annotations(NamedTuple):
     ``splits`` are records whose paths may lack folders and suffix; ``all`` is a split still to be divided.
     """
 
-    splits: dict[str, list[Record]]
+    splits: Mapping[str, Sequence[Record]]
     classes: list[str]
     notes: tuple[str, ...] = ()  # what was left out, and why
+
+
+@overload
+def find_file(folder: Path, *names: str) -> Path: ...
+
+
+@overload
+def find_file(folder: Path, *names: str, optional: bool) -> Path | None: ...
 
 
 def find_file(folder: Path, *names: str, optional: bool = False) -> Path | None:
@@ -74,7 +82,8 @@ def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
 
 def split_files(files: Iterable[Path]) -> tuple[dict[str, Path], list[Path]]:
     """Files by the split that their names tell, and those whose names tell none; UserError if two tell the same."""
-    found, rest = {}, []
+    found: dict[str, Path] = {}
+    rest: list[Path] = []
     for path in sorted(path for path in files if not path.name.startswith(".") and not path.name.endswith(_OURS)):
         words = re.split(r"[^a-z]+", path.stem.lower())
         split = next((SPLITS[word] for word in words if word in SPLITS), None)

@@ -3,7 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from videoadapt.errors import UserError
 from videoadapt.video.media import MEDIA, PICTURES, VIDEOS
@@ -78,7 +78,7 @@ def _posix(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def _stem(path: PurePosixPath) -> str:
+def _stem(path: PurePath) -> str:
     return path.stem if path.suffix.lower() in MEDIA else path.name
 
 

@@ -1,6 +1,7 @@
 """Data sets that come as folders of classes, or as the lists of another toolkit."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from videoadapt.data.annotations.common import SPLITS, Annotations, class_list, split_files
@@ -40,8 +41,9 @@ def existing_lists(place: Path, _videos: Path) -> Annotations:
     A middle column of numbers (of frames) is passed over. Class names come from a ``classes.txt`` or
     ``label_map*.txt`` beside them, or from the videos' folders where those agree with the labels.
     """
+    rest: list[Path] = []
     if place.is_file():
-        folder, files, rest = place.parent, split_files([place])[0] or {place.stem: place}, []
+        folder, files = place.parent, split_files([place])[0] or {place.stem: place}
     else:
         folder, names = place, [path for path in place.iterdir() if path.suffix.lower() in {".txt", ".csv"}]
         names = [path for path in names if "rawframes" not in path.name and not _is_class_list(path)]
@@ -51,7 +53,8 @@ def existing_lists(place: Path, _videos: Path) -> Annotations:
             f"{place}: holds no list of videos whose name tells its split, e.g. train.csv or val_list.txt; "
             "lists of raw frames are not read"
         )
-    notes, splits = [f"{path.name}: its name tells no split, it is not read" for path in rest], {}
+    notes = [f"{path.name}: its name tells no split, it is not read" for path in rest]
+    splits: dict[str, Sequence[Record]] = {}
     for split, path in files.items():
         splits[split] = read_list(path)
         if uncounted := _without_counts(splits[split]):
@@ -65,10 +68,10 @@ def _is_class_list(path: Path) -> bool:
     return path.name == "classes.txt" or "label_map" in path.name
 
 
-def _without_counts(records: list[Record]) -> list[Record] | None:
+def _without_counts(records: Sequence[Record]) -> list[Record] | None:
     """The records, if every path ends with a number of its own column."""
-    counted = [re.fullmatch(r"(.+?)[\s,]+\d+", record.path) for record in records]
-    if not all(counted) or any(Path(record.path).suffix.lower() in MEDIA for record in records):
+    counted = [match for record in records if (match := re.fullmatch(r"(.+?)[\s,]+\d+", record.path))]
+    if len(counted) < len(records) or any(Path(record.path).suffix.lower() in MEDIA for record in records):
         return None
     return [Record(match[1], record.label) for match, record in zip(counted, records, strict=True)]
 

@@ -1,7 +1,7 @@
 """Image sets: torchvision's own readers, VTAB-1k, and the few-shot lists."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ def torchvision_set(name: str, folder: Path, videos: Path, *, download: bool = F
     ``videos/pictures/<name>/<split>/``.
     """
     kind, splits = TORCHVISION[name]
-    found, classes = {}, []
+    found: dict[str, list[Record]] = {}
+    classes: list[str] = []
     for split, options in splits.items():
         try:
             data = kind(str(folder), download=download, **options)
@@ -148,7 +149,7 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
     return found
 
 
-def _numbers(splits: dict[str, list[Record]]) -> list[str]:
+def _numbers(splits: Mapping[str, Sequence[Record]]) -> list[str]:
     """These lists have no class names; the count is over all of them, since a small one may lack classes."""
     return [str(label) for label in range(max(record.label for part in splits.values() for record in part) + 1)]
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ import numpy as np
 
 from videoadapt.errors import UserError
 from videoadapt.video.decode import decord, torchcodec
-from videoadapt.video.decode.common import Deadline, Reader, VideoReadError
+from videoadapt.video.decode.common import Deadline, Indices, Reader, VideoReadError
 from videoadapt.video.decode.decord import DecordVideo
 from videoadapt.video.decode.picture import Picture
 from videoadapt.video.decode.pyav import PyavVideo
@@ -21,9 +21,13 @@ from videoadapt.video.media import PICTURES
 __all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "is_available", "open_video", "require_backend"]
 
 Backend = Literal["pyav", "decord", "torchcodec"]
-BACKENDS = {"pyav": PyavVideo, "decord": DecordVideo, "torchcodec": TorchcodecVideo}
+BACKENDS: dict[Backend, Callable[[Path, Deadline], Reader]] = {
+    "pyav": PyavVideo,
+    "decord": DecordVideo,
+    "torchcodec": TorchcodecVideo,
+}
 # What reads a file that the one before cannot. decord never stands in: unguarded by PyAV's index it can hang.
-_CHAINS = {
+_CHAINS: dict[Backend, tuple[Backend, ...]] = {
     "pyav": ("pyav", "torchcodec"),
     "decord": ("decord", "pyav", "torchcodec"),
     "torchcodec": ("torchcodec", "pyav"),
@@ -98,7 +102,7 @@ class Video:
         known = getattr(self._reader, "times", None)
         return np.arange(self.num_frames) / (self.fps or 1.0) if known is None else known
 
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
+    def frames(self, indices: Indices) -> np.ndarray:
         """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
         while True:
             self._deadline.restart()
@@ -131,7 +135,7 @@ class Video:
     def __enter__(self) -> "Video":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._reader.__exit__(*exception)
 
 

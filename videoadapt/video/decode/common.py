@@ -9,6 +9,8 @@ import numpy as np
 
 from videoadapt.errors import UserError
 
+Indices = Sequence[int] | np.ndarray  # of frames
+
 
 class VideoReadError(UserError):
     """A file that cannot be opened, indexed or decoded; the message names the file and the cause."""
@@ -17,12 +19,21 @@ class VideoReadError(UserError):
 class Reader(Protocol):
     """An open video; a context manager. It lives where it is used: a handle does not survive a fork."""
 
-    backend: str
-    num_frames: int
-    fps: float
+    @property
+    def backend(self) -> str: ...
 
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
+    @property
+    def num_frames(self) -> int: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    def frames(self, indices: Indices) -> np.ndarray:
         """The frames at ``indices``, order and repeats kept: uint8 rgb (t h w c)."""
+
+    def __enter__(self) -> "Reader": ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Deadline:
@@ -44,7 +55,7 @@ class Deadline:
         return left
 
 
-def checked(indices: Sequence[int], video: Reader, path: Path) -> list[int]:
+def checked(indices: Indices, video: Reader, path: Path) -> list[int]:
     """``indices`` as integers; IndexError where one is no frame of the video."""
     wanted = np.asarray(indices, dtype=np.int64).tolist()
     if not wanted or min(wanted) < 0 or max(wanted) >= video.num_frames:

@@ -5,17 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
 from videoadapt.errors import UserError
 from videoadapt.video.decode import decord_process
-from videoadapt.video.decode.common import Deadline, VideoReadError, checked, reason
+from videoadapt.video.decode.common import Deadline, Indices, VideoReadError, checked, reason
 from videoadapt.video.decode.pyav import PyavVideo
 
 
@@ -40,11 +40,11 @@ class DecordVideo:
             self.__exit__()
             raise VideoReadError(f"{path}: decord would misread its {self.num_frames} frames")
 
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
+    def frames(self, indices: Indices) -> np.ndarray:
         """As any reader."""
         return self._ask(read=self._key, indices=checked(indices, self, self.path))["frames"]
 
-    def _ask(self, **request) -> dict:
+    def _ask(self, **request: Any) -> dict:
         try:
             return self._process.ask({**request, "seconds": self._deadline.left()})
         except _ProcessError as error:
@@ -53,7 +53,7 @@ class DecordVideo:
     def __enter__(self) -> "DecordVideo":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.is_usable():
             with suppress(_ProcessError):
                 self._process.ask({"close": self._key, "seconds": self._deadline.seconds})
@@ -69,8 +69,9 @@ class _Process:
     def __init__(self) -> None:
         self.owner, self._lock = os.getpid(), Lock()
         command = [sys.executable, decord_process.__file__]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, **pipes)
+        self._process: Any = subprocess.Popen(  # Any, since the pipes of other processes may be missing
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
 
     def ask(self, request: dict) -> dict:
         """The answer to a request of ``decord_process``, with ``frames`` where it has a shape."""

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def respond(request: dict, readers: dict, decord) -> tuple:
+def respond(request: dict, readers: dict, decord: ModuleType) -> tuple:
     """The answer, and frames if it has a shape."""
     try:
         if "open" in request:

@@ -1,12 +1,11 @@
 """Pictures as videos of one frame, through Pillow."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from videoadapt.video.decode.common import VideoReadError, checked, reason
+from videoadapt.video.decode.common import Indices, VideoReadError, checked, reason
 
 
 class Picture:
@@ -22,14 +21,14 @@ class Picture:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoReadError(f"{path}: not a readable picture ({reason(error)})") from None
 
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
+    def frames(self, indices: Indices) -> np.ndarray:
         """As any reader; every index is 0."""
         return np.stack([self._frame] * len(checked(indices, self, self.path)))
 
     def __enter__(self) -> "Picture":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 

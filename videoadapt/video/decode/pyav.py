@@ -1,7 +1,7 @@
 """PyAV with an index of its own: one pass over the packets finds every frame without decoding any."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +11,14 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.stream import Disposition
 
-from videoadapt.video.decode.common import Deadline, VideoReadError, checked, reason
+from videoadapt.video.decode.common import Deadline, Indices, VideoReadError, checked, reason
 
 # FFmpeg's names of formats. In raw streams times are made up, and a seek leads anywhere.
 _INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
 _RAW = {"h264", "hevc", "vvc", "obu", "mjpeg", "m4v", "mpegvideo", "h261", "h263", "vc1", "dirac", "cavsvideo"}
 _IDR_UNITS = {"h264": "5", "hevc": "19-20"}  # NAL unit types
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}  # decoders that leave out one frame and no other
+_Decoded = Iterator[tuple[int, av.VideoFrame | None]]  # frames with their numbers; None for a damaged one
 
 
 class _Mark(NamedTuple):
@@ -57,7 +58,9 @@ class PyavVideo:
             self._container.close()
             raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
         self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
-        self._position, self._decoded, self._size = -1, None, None  # nothing decoded yet
+        self._position = -1  # nothing decoded yet
+        self._decoded: _Decoded | None = None
+        self._size: tuple[int, ...] | None = None
 
     def _open(self) -> None:
         try:
@@ -89,13 +92,15 @@ class PyavVideo:
             self._format == "avi" or all(mark.pts == mark.dts for mark in shown)
         )
         self.timed = len(times) == len(shown) and not guessed and self._format not in _RAW
-        self._number = {time: number for number, time in enumerate(times)} if self.timed else {}
+        keys = {mark.pts for mark in shown if mark.key}
+        # Packets and frames without a time, None, are looked up too.
+        self._number: dict[int | None, int] = {time: n for n, time in enumerate(times)} if self.timed else {}
         self._order = {mark.pts: place for place, mark in enumerate(marks)} if self.timed else {}
-        self._keys = sorted((self._number[mark.pts], mark.pts) for mark in shown if mark.key) if self.timed else []
+        self._keys = [(n, time) for n, time in enumerate(times) if time in keys] if self.timed else []
 
-    def _first_key(self, marks: list[_Mark]) -> _Mark | None:
-        """Where what can be decoded begins; a file with an index that does not begin with a key frame is damaged."""
-        keys = (mark for mark in marks if mark.key and mark.pts is not None)
+    def _first_key(self, marks: list[_Mark]) -> int | None:
+        """When what can be decoded begins; a file with an index that does not begin with a key frame is damaged."""
+        keys = (mark.pts for mark in marks if mark.key and mark.pts is not None)
         return next(keys, None) if self._format not in _INDEXED or (marks and marks[0].key) else None
 
     def is_plain(self) -> bool:
@@ -118,7 +123,7 @@ class PyavVideo:
 
     def oddities(self) -> list[str]:
         """What is unusual about the file, though it is read right here."""
-        context, gaps = self.stream.codec_context, np.diff(sorted(self._number))
+        context, gaps = self.stream.codec_context, np.diff(list(self._number))
         facts = {
             f"{self.torn} torn packets": self.torn,
             "frames without display times": not self.timed,
@@ -135,9 +140,9 @@ class PyavVideo:
         if not self.timed:
             return None
         marks = np.fromiter(self._number, dtype=np.float64)
-        return (marks - marks[0]) * float(self.stream.time_base)
+        return (marks - marks[0]) * float(self.stream.time_base)  # type: ignore[arg-type]  # a stream with times has one
 
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
+    def frames(self, indices: Indices) -> np.ndarray:
         """The frames at ``indices``, uint8 rgb (t h w c); those between are decoded only where they must be.
 
         A call with later indices goes on where the one before stopped.
@@ -162,13 +167,13 @@ class PyavVideo:
         for run in self._runs(wanted):
             for target in run:
                 if self._decoded is None or self._position >= target or self._key(target)[0] > self._position + 1:
-                    self._to_feed = None if run[-1] == self._last else set(run)
+                    self._to_feed: set[int | None] | None = None if run[-1] == self._last else set(run)
                     self._decoded = self._decode_from(self._key(target)[1])
-                frame = self._reach(target)
+                frame = self._reach(target, self._decoded)
                 if frame is None:  # a container may lead past the key frame: from the very start, leaving nothing out
                     self._last, self._to_feed = -1, None
                     self._decoded = self._decode_from(self._start)
-                    frame = self._reach(target)
+                    frame = self._reach(target, self._decoded)
                 if frame is None:
                     raise VideoReadError(f"{self.path}: frame {target} of {self.num_frames} is damaged")
                 yield target, frame
@@ -187,12 +192,12 @@ class PyavVideo:
         place = bisect_right(self._keys, (target, float("inf"))) - 1
         return self._keys[place] if place > 0 else (0, self._start)
 
-    def _reach(self, target: int) -> av.VideoFrame | None:
+    def _reach(self, target: int, decoded: _Decoded) -> av.VideoFrame | None:
         """Decode up to ``target``; None if it does not come out whole."""
-        self._position, frame = next((pair for pair in self._decoded if pair[0] >= target), (self.num_frames, None))
+        self._position, frame = next((pair for pair in decoded if pair[0] >= target), (self.num_frames, None))
         return frame if self._position == target else None
 
-    def _decode_from(self, time: int) -> Iterator[tuple[int, av.VideoFrame | None]]:
+    def _decode_from(self, time: int) -> _Decoded:
         """Frames with their numbers; None for one whose data, or those it refers to, the decoder found damaged."""
         self._rewind(time)
         count, harm = 0, None  # the place in decoding order of the last damage
@@ -238,7 +243,7 @@ class PyavVideo:
             self.stream.codec_context.skip_frame = "NONREF" if passed_over else "DEFAULT"
         return self.stream.decode(packet)
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Generator[av.Packet, None, None]:
         """The packets of the stream; the empty one that flushes a decoder is left out."""
         for packet in self._container.demux(self.stream):
             self._deadline.left()
@@ -256,7 +261,7 @@ class PyavVideo:
     def __enter__(self) -> "PyavVideo":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._decoded = None  # before its container: PyAV crashes when a demuxer outlives that
         self._container.close()
 
@@ -267,9 +272,9 @@ def moving_streams(container: av.container.InputContainer) -> list[av.VideoStrea
     return [s for s in streams if not s.disposition & Disposition.attached_pic] or list(streams)
 
 
-def _precedes(mark: _Mark, first: _Mark | None) -> bool:
+def _precedes(mark: _Mark, first: int | None) -> bool:
     """Whether a frame is shown before the first key frame, and so cannot be decoded."""
-    return first is not None and mark.pts is not None and mark.pts < first.pts
+    return first is not None and mark.pts is not None and mark.pts < first
 
 
 def _to_rgb(frame: av.VideoFrame) -> np.ndarray:

@@ -1,12 +1,13 @@
 """torchcodec, where it is installed (``pip install torchcodec`` and FFmpeg's libraries)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from videoadapt.errors import UserError
-from videoadapt.video.decode.common import Deadline, VideoReadError, checked, reason
+from videoadapt.video.decode.common import Deadline, Indices, VideoReadError, checked, reason
 from videoadapt.video.decode.pyav import PyavVideo
 
 
@@ -42,7 +43,7 @@ class TorchcodecVideo:
                 raise VideoReadError(f"{self.path}: torchcodec would misread its {index.num_frames} frames")
             return index.num_frames, index.stream.index
 
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
+    def frames(self, indices: Indices) -> np.ndarray:
         """As any reader."""
         wanted = checked(indices, self, self.path)
         self._deadline.left()
@@ -54,14 +55,14 @@ class TorchcodecVideo:
     def __enter__(self) -> "TorchcodecVideo":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._decoder = None
 
 
-def load():
+def load() -> Callable[..., Any]:
     """The decoder's class; UserError where the library, or FFmpeg below it, does not load."""
     try:
-        from torchcodec.decoders import VideoDecoder
+        from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined, unused-ignore]  # names no exports
     except (ImportError, OSError, RuntimeError) as error:
         raise UserError(f"data.decoder: torchcodec cannot be loaded here ({reason(error)}); use pyav") from None
     return VideoDecoder
