@@ -1,18 +1,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-full test
+.PHONY: demo demo-full test docs
 
 demo: .venv/installed
-	$(BIN)/python tools/demo.py
+	$(BIN)/videoadapt demo
 
 demo-full: .venv/installed
-	$(BIN)/python tools/demo.py --full
+	$(BIN)/videoadapt demo --full
 
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv

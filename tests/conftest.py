@@ -27,6 +27,14 @@ CLIP_B16 = "vit_base_patch16_clip_quickgelu_224"
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 4, "patch_size": 8, "img_size": 32}
 
 
+# Files that take longest, begun first: a process that ends with one of them would work alone at the end.
+LONGEST = ("test_ranks.py", "test_cli.py", "test_study.py", "test_wheel.py", "test_docs.py", "test_resume.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def tool(capsys):
     """Run a sub-command in this process: (exit code, stdout, stderr)."""

@@ -149,6 +149,7 @@ def test_the_other_peers_compute_what_ours_do():
         (["adapters", "--tokens", "7"], "--tokens: 7 is below 8"),
         (["cook"], "invalid choice: 'cook'"),
         (["decode", "--video", "nowhere.mp4"], "nowhere.mp4: no such video"),
+        (["views", "--video", "nowhere.mp4"], "nowhere.mp4: no such video"),
         (["views", "--compare", "a.yaml", "b.yaml"], "--compare: is for model, not for views"),
         (["model", "--compare", "a.yaml", "b.yaml"], "a.yaml"),
     ],

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from videoadapt.config import find_config
 ROOT = TOOLS.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TRAIN = [sys.executable, "-m", "videoadapt", "train"]
+QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # of the theme, about its successor
 _BLOCK = re.compile(r"(<!-- runs on the demo -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -30,8 +32,13 @@ def _blocks(page, language=None, marked=False):
 
 def _commands(text):
     """Command lines, continued ones joined, without comments and what the shell does with their output."""
-    lines = (re.split(r" {3,}#| > | \| ", line)[0].strip() for line in text.replace("\\\n", " ").splitlines())
+    lines = (re.split(r" {3,}#| > | \| ", line)[0].strip() for line in _joined(text).splitlines())
     return [part.strip() for line in lines for part in line.split("&&") if _words(part)]
+
+
+def _joined(text):
+    """With continued lines in one."""
+    return re.sub(r"\\\n\s*", " ", text)
 
 
 def _words(command):
@@ -61,7 +68,7 @@ def test_what_a_page_says_runs(page, number, workspace, tool, monkeypatch):
         exec(compile(text, page.name, "exec"), {"__name__": "page"})
         return
     lines = _commands(text)
-    assert len(lines) == len([line for line in text.replace("\\\n", " ").splitlines() if line.strip()])
+    assert len(lines) == len([line for line in _joined(text).splitlines() if line.strip()])
     for line in lines:
         name, *arguments = _words(line)
         if name == "train":
@@ -90,6 +97,22 @@ def test_what_is_written_exists(page, line):
     for text in filter(None, named):
         if "/" in text and not text.startswith("runs/"):
             assert find_config(text).is_file()
+
+
+def test_the_pages_of_keys_and_commands_are_those_of_the_code():
+    """After a change: python docs/reference.py"""
+    reference = runpy.run_path(str(ROOT / "docs" / "reference.py"))
+    for name in ("configuration", "commands"):
+        assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == reference[name]()
+
+
+def test_the_site_builds_without_a_broken_link_or_an_orphan(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **QUIET})
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert 'id="videoadapt.workflows.adaptation.adapt"' in text and "fifth of each class" in text
+    assert len(list(tmp_path.glob("*/index.html"))) == len(list(ROOT.glob("docs/*.md"))) - 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -164,7 +164,7 @@ def test_pictures_folders_and_globs(demo, checkpoint, tool, tmp_path):
         ([""], "an empty name: no such file"),
         (["a**b"], "a**b: no such file"),
         (["a" * 300], "aaa: no such file"),
-        (["VIDEO", "--device", "tpu!"], "run.device: no device 'tpu!'"),
+        (["VIDEO", "--device", "tpu!"], "device: no device 'tpu!'; choose from: auto, cpu, cuda, cuda:<number>"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message, demo, checkpoint, tool, tmp_path):

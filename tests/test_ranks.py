@@ -114,6 +114,22 @@ def test_the_error_of_the_rank_that_failed_comes_first_and_alone(problem, tmp_pa
     assert output.count("lost the other ranks") == 0
 
 
+def test_the_slurm_script_starts_ranks_by_the_commands_name(problem, tmp_path):
+    """With programs that stand in for SLURM's: srun runs here, scontrol names this host."""
+    (tmp_path / "srun").write_text('#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
+    (tmp_path / "scontrol").write_text("#!/bin/bash\necho localhost\n")
+    (tmp_path / "torchrun").write_text(f'#!/bin/bash\nexec {sys.executable} -m torch.distributed.run "$@"\n')
+    for name in ("srun", "scontrol", "torchrun"):
+        (tmp_path / name).chmod(0o755)
+    slurm = {"JOB_NODELIST": "localhost", "NNODES": "1", "JOB_ID": str(free_port()), "RESTART_COUNT": "0"}
+    environment = {**os.environ, **{f"SLURM_{key}": value for key, value in slurm.items()}, "RANKS_PER_NODE": "2"}
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    command = ["bash", TOOLS / "train.sbatch", problem, f"run.out_dir={tmp_path / 'run'}", "optim.epochs=1"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert _lines(tmp_path / "run") == 3
+
+
 def test_a_test_gives_the_same_bits_on_any_number_of_ranks(problem, tmp_path):
     checkpoint, stored, results = problem.parent / "whole" / "last.safetensors", [], []
     for ranks in (1, 2, 3, 5):
