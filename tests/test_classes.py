@@ -7,7 +7,7 @@ from conftest import TOOLS, tiny
 
 from videoadapt.builders import build_model, class_names
 from videoadapt.builders.checkpoint import check_checkpoint
-from videoadapt.config import make_config
+from videoadapt.config import load_config, make_config
 from videoadapt.data.annotations import CONVERTERS
 from videoadapt.data.lists import read_names
 from videoadapt.errors import UserError
@@ -47,6 +47,19 @@ def test_other_data_sets_have_numbers_and_own_files_come_first(tmp_path):
     assert class_names(_config("hmdb51", 3).data) == ["0", "1", "2"]  # a part of it, numbered who knows how
     (tmp_path / "names.txt").write_text("a\nb\nc\n")
     assert class_names(_config("hmdb51", 3, classes=str(tmp_path / "names.txt")).data) == ["a", "b", "c"]
+
+
+def test_packaged_configs_find_their_names_in_any_folder(tmp_path, monkeypatch):
+    """What they say of a clone's folder means the packaged file, unless a file is there."""
+    monkeypatch.chdir(tmp_path)
+    data = load_config("hmdb51/loki_clip_b16_32f").data
+    assert data.classes == "data_lists/hmdb51/classes.txt"
+    assert class_names(data) == read_names(class_file("hmdb51"))
+    (tmp_path / "data_lists" / "hmdb51").mkdir(parents=True)
+    (tmp_path / data.classes).write_text("\n".join(f"own {label}" for label in range(51)))
+    assert class_names(data)[50] == "own 50"
+    with pytest.raises(UserError, match="data_lists/mine/classes.txt: cannot read the class names"):
+        class_names(data.model_copy(update={"classes": "data_lists/mine/classes.txt"}))
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

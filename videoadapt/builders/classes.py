@@ -30,7 +30,8 @@ def class_list(data: DataConfig) -> ClassList | None:
     are probably numbered as it says.
     """
     if data.classes:
-        return ClassList(read_classes(data.classes, data.num_classes), Path(data.classes))
+        own = _found(Path(data.classes))
+        return ClassList(read_classes(own, data.num_classes), own)
     file = class_file(data.dataset)
     if file is None or len(names := read_names(file)) != data.num_classes:
         return None
@@ -44,6 +45,13 @@ def class_list(data: DataConfig) -> ClassList | None:
             f"if the lists are numbered by the first, set data.classes={beside}"
         )
     return ClassList(names, file)
+
+
+def _found(path: Path) -> Path:
+    """The file, or the packaged one if it is not there and the path is that of a clone, as the packaged configs say."""
+    known = class_file(path.parent.name)
+    in_clone = Path("data_lists", path.parent.name, "classes.txt")
+    return known if known and path == in_clone and not path.exists() else path
 
 
 def numbers(count: int) -> list[str]:
