@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -13,10 +14,14 @@ import av
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 
 from videoadapt.__main__ import main
 from videoadapt.config import ModelConfig
+from videoadapt.data.annotations import CONVERTERS, locate
+from videoadapt.engine.learner import Learner
+from videoadapt.video import VideoReadError
 
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 torch.set_num_threads(THREADS)
@@ -162,3 +167,112 @@ def video_set(tmp_path_factory) -> Path:
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
     (root / "classes.txt").write_text("red\ngreen thing\nblue\n")
     return root
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """``write(files)`` puts texts into ``annotations``, ``touch(names)`` empty files into ``videos``."""
+    notes, videos = tmp_path / "annotations", tmp_path / "my videos"
+    notes.mkdir()
+    videos.mkdir()
+
+    def put(root, files):
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, encoding="utf-8")
+
+    return notes, videos, put
+
+
+def convert(dataset, folders, annotations, videos=()):
+    """(found, missing) by split, and the annotations."""
+    notes, root, put = folders
+    put(notes, annotations)
+    put(root, dict.fromkeys(videos, ""))
+    found = CONVERTERS[dataset](notes, root)
+    splits, _ = locate(found, root)
+    return (
+        {name: [tuple(record) for record in split.found] for name, split in splits.items()},
+        {name: [tuple(record) for record in split.missing] for name, split in splits.items() if split.missing},
+        found,
+    )
+
+
+def number_or_none(video, number):
+    try:
+        return read_number(video.frames([number])[0])
+    except VideoReadError as error:
+        assert "\n" not in str(error)
+        return None
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    """A config of two epochs of four steps, and the run that nobody disturbed."""
+    from chaos import train, write_problem
+
+    folder = tmp_path_factory.mktemp("problem")
+    config = write_problem(folder, videos=8, epochs=2)
+    job = train(config, folder / "whole", 1, "run.eval_every=1", "run.save_every=null")
+    assert job.wait() == [0], job.output()
+    return config, folder / "whole"
+
+
+@pytest.fixture
+def run(problem, tool, tmp_path):
+    """Run it in this process: (exit code, stderr)."""
+
+    def call(*overrides):
+        every = ["run.eval_every=1", "run.save_every=null", "data.workers=0"]
+        code, _, err = tool("train", problem[0], f"run.out_dir={tmp_path / 'run'}", *every, *overrides)
+        lines = re.split(r"[\r\n]+", err)
+        return code, "".join(f"{line}\n" for line in lines if line.strip() and "%|" not in line)
+
+    return call
+
+
+def at_step(monkeypatch, number, act):
+    """Have ``act`` done in the middle of a step; only the first time that it is taken."""
+    step, calls = Learner.step, []
+
+    def disturbed(self, *arguments, **keywords):
+        calls.append(None)
+        if len(calls) == number:
+            act()
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Learner, "step", disturbed)
+
+
+def write_config(folder: Path, video_set: Path) -> Path:
+    spec = {"kind": "loki", "widths": [4, 9, 4]}
+    config = {
+        "model": {
+            "num_frames": 4,
+            "slots": {"time_out": spec, "space_out": spec, "mlp_side": spec},
+            "unfreeze": ["norm"],
+        },
+        "data": {
+            "train": str(video_set / "train.csv"),
+            "val": str(video_set / "val.csv"),
+            "classes": str(video_set / "classes.txt"),
+            "root": str(video_set),
+            "num_classes": 3,
+            "sampling": "segment",
+            "workers": 0,
+        },
+        "optim": {"epochs": 2, "batch_size": 4, "lr": 1e-2},
+        "run": {"out_dir": str(folder / "run"), "log_every": 1},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder / "config.yaml"
+
+
+@pytest.fixture
+def config(tmp_path, video_set):
+    return write_config(tmp_path, video_set)
+
+
+def bad_list(tmp_path, text):
+    (tmp_path / "bad.csv").write_text(text)
+    return tmp_path / "bad.csv"

@@ -3,17 +3,14 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from conftest import TOOLS
+from conftest import TOOLS, bad_list, write_config
 
 import videoadapt
 from videoadapt.engine.checkpoint import read_checkpoint
-from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, load_backbone
 
 
@@ -21,40 +18,11 @@ from videoadapt.models.backbone import MINI, load_backbone
 def trained(video_set, tmp_path_factory):
     """A run made by the real program in a real process; its config and folder."""
     folder = tmp_path_factory.mktemp("trained")
-    config = _write_config(folder, video_set)
+    config = write_config(folder, video_set)
     command = [sys.executable, "-m", "videoadapt", "train", config, "optim.epochs=15"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return config, folder / "run"
-
-
-def _write_config(folder: Path, video_set: Path) -> Path:
-    spec = {"kind": "loki", "widths": [4, 9, 4]}
-    config = {
-        "model": {
-            "num_frames": 4,
-            "slots": {"time_out": spec, "space_out": spec, "mlp_side": spec},
-            "unfreeze": ["norm"],
-        },
-        "data": {
-            "train": str(video_set / "train.csv"),
-            "val": str(video_set / "val.csv"),
-            "classes": str(video_set / "classes.txt"),
-            "root": str(video_set),
-            "num_classes": 3,
-            "sampling": "segment",
-            "workers": 0,
-        },
-        "optim": {"epochs": 2, "batch_size": 4, "lr": 1e-2},
-        "run": {"out_dir": str(folder / "run"), "log_every": 1},
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return folder / "config.yaml"
-
-
-@pytest.fixture
-def config(tmp_path, video_set):
-    return _write_config(tmp_path, video_set)
 
 
 def test_training_learns_and_leaves_what_the_contract_says(trained):
@@ -188,44 +156,6 @@ def test_pretraining_gives_a_loadable_backbone(tmp_path):
 # --- mistakes
 
 
-def _list(tmp_path, text):
-    (tmp_path / "bad.csv").write_text(text)
-    return tmp_path / "bad.csv"
-
-
-TRAIN_MISTAKES = {
-    "unknown key": (lambda t: ["optim.epoch=3"], r"config.yaml: optim: unknown key 'epoch'; did you mean 'epochs'?"),
-    "wrong type": (lambda t: ["optim.lr=fast"], "optim.lr: input should be a valid number, got 'fast'"),
-    "missing list": (lambda t: [f"data.train={t / 'no.csv'}"], "no.csv: cannot read the list file"),
-    "no list": (lambda t: ["data.train=null"], "data.train: is missing"),
-    "no label": (lambda t: [f"data.train={_list(t, 'a.mp4')}"], "bad.csv:1: no integer label at the end of 'a.mp4'"),
-    "label too high": (lambda t: [f"data.val={_list(t, 'a.mp4 3')}"], "label 3 of 'a.mp4' is out of range"),
-    "missing video": (lambda t: [f"data.train={_list(t, 'gone.mp4 1')}"], "1 of 1 videos are missing below"),
-    "path outside": (lambda t: [f"data.train={_list(t, '/etc/passwd 1')}"], "'/etc/passwd' leads out of data.root"),
-    "path above": (lambda t: [f"data.val={_list(t, '../../x.mp4 1')}"], "data.absolute_paths=true allows that"),
-    "too few videos": (lambda t: ["optim.batch_size=64"], "12 videos are fewer than one global batch of 64"),
-    "device": (lambda t: ["run.device=tpu9"], "run.device: no device 'tpu9'"),
-    "no gpu": (lambda t: ["run.device=cuda"], "run.device: 'cuda' asked for, but torch sees no GPU"),
-    "fp16 on cpu": (lambda t: ["run.precision=fp16", "run.device=cpu"], "fp16 trains on CUDA alone"),
-    "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
-    "class names": (lambda t: [f"data.classes={_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
-    "weights": (lambda t: ["model.pretrained=/no/weights.pt"], "no such weight file"),
-    "merged": (lambda t: ["model.merge=true"], "model.merge: merged tuners cannot learn; it is for 'videoadapt test'"),
-    "checkpointing": (lambda t: ["run.activation_checkpointing=all"], "run.activation_checkpointing: input should be"),
-}
-
-
-@pytest.mark.parametrize("name", TRAIN_MISTAKES)
-def test_a_training_mistake_is_one_line_and_code_2(name, config, tool, tmp_path):
-    if name == "no gpu" and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    overrides, message = TRAIN_MISTAKES[name]
-    code, _, err = tool("train", config, *overrides(tmp_path))
-    assert code == 2
-    assert err.startswith("error: ") and err.count("\n") == 1 and message in err
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
-
-
 def test_an_earlier_run_is_not_overwritten_unasked(trained, tool):
     config, run = trained
     before = (run / "metrics.jsonl").read_bytes()
@@ -234,22 +164,11 @@ def test_an_earlier_run_is_not_overwritten_unasked(trained, tool):
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
-def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path, video_set):
-    names = [line.split(",")[0] for line in (video_set / "train.csv").read_text().splitlines()[1:]]
-    (tmp_path / "broken.mp4").write_text("no video")
-    lines = [f"{tmp_path / 'broken.mp4'} 0", *(f"{name} 1" for name in names)]
-    train = [f"data.train={_list(tmp_path, chr(10).join(lines))}", "data.absolute_paths=true"]
-    code, _, err = tool("train", config, *train, "optim.epochs=5", "run.overwrite=true")
-    assert code == 2 and "1 of 13 training videos are unreadable" in err and "broken.mp4" in err
-    code, _, err = tool("train", config, *train, "data.max_bad_share=0.1", "run.overwrite=true")
-    assert code == 0
-
-
 @pytest.fixture
 def with_broken_video(tmp_path, video_set):
     (tmp_path / "broken.mp4").write_text("no video")
     first = (video_set / "val.csv").read_text().splitlines()[1]
-    return [f"data.val={_list(tmp_path, f'{first}{chr(10)}{tmp_path}/broken.mp4,0')}", "data.absolute_paths=true"]
+    return [f"data.val={bad_list(tmp_path, f'{first}{chr(10)}{tmp_path}/broken.mp4,0')}", "data.absolute_paths=true"]
 
 
 def test_an_unreadable_test_video_is_an_error_by_name(trained, tool, with_broken_video, tmp_path):
@@ -312,34 +231,6 @@ def test_a_mismatched_checkpoint_is_one_line_and_code_2(name, trained, tool):
     assert code == 2 and message in err and err.count("\n") == 1
 
 
-def _checkpoint(path, model, section):
-    from videoadapt.engine.checkpoint import save_checkpoint, trainable_tensors
-
-    config = {"model": section.model_dump(), "data": {"num_classes": 5}}
-    about = {"config": config, "classes": list("abcde"), "fingerprint": model.fingerprint}
-    save_checkpoint(path, trainable_tensors(model), about)
-    return path
-
-
-def test_a_fully_trained_checkpoint_fits_other_images_and_frames(tmp_path):
-    from conftest import TINY, perturb, tiny
-
-    from videoadapt.builders import fill_model
-    from videoadapt.engine.checkpoint import read_checkpoint
-
-    torch.save(load_backbone(tiny().backbone, "none", options=TINY).state_dict(), tmp_path / "w.pt")
-    options = {"unfreeze": ["all"], "pretrained": str(tmp_path / "w.pt")}
-    section = tiny(**options)
-    model = videoadapt.build_model(section)
-    perturb(model)
-    path = _checkpoint(tmp_path / "c.safetensors", model, section)
-    larger = videoadapt.build_model(tiny(**options, image_size=48, num_frames=6)).eval()
-    fill_model(larger, *read_checkpoint(path), path)
-    assert larger(torch.randn(1, 3, 6, 48, 48)).shape == (1, 5)
-    same = videoadapt.load_checkpoint(path)
-    assert torch.equal(same.backbone.pos_embed, model.backbone.pos_embed)
-
-
 def test_checkpoints_outlive_new_keys_of_the_config(trained, tool, tmp_path):
     from videoadapt.engine.checkpoint import read_checkpoint, save_checkpoint
 
@@ -356,17 +247,3 @@ def test_checkpoints_outlive_new_keys_of_the_config(trained, tool, tmp_path):
     for program in (["test", config, "--checkpoint"], ["export", "--format", "timm", "--out", tmp_path / "m.pt"]):
         code, _, err = tool(*program, tmp_path / "strange.safetensors")
         assert code == 2 and "strange.safetensors: carries no config" in err and err.count("\n") == 1
-
-
-def test_a_moved_backbone_file_has_a_remedy(tmp_path):
-    from conftest import TINY, tiny
-
-    weights = tmp_path / "w.pt"
-    torch.save(load_backbone(tiny().backbone, "none", options=TINY).state_dict(), weights)
-    section = tiny(pretrained=str(weights))
-    model = videoadapt.build_model(section)
-    _checkpoint(tmp_path / "c.safetensors", model, section)
-    weights.rename(tmp_path / "moved.pt")
-    with pytest.raises(UserError, match=r"w.pt: no such weight file"):
-        videoadapt.load_checkpoint(tmp_path / "c.safetensors")
-    videoadapt.load_checkpoint(tmp_path / "c.safetensors", pretrained=str(tmp_path / "moved.pt"))

@@ -1,0 +1,54 @@
+"""What can be wrong with a training: one line, exit code 2, and nothing is written."""
+
+import pytest
+import torch
+from conftest import bad_list
+
+TRAIN_MISTAKES = {
+    "unknown key": (lambda t: ["optim.epoch=3"], r"config.yaml: optim: unknown key 'epoch'; did you mean 'epochs'?"),
+    "wrong type": (lambda t: ["optim.lr=fast"], "optim.lr: input should be a valid number, got 'fast'"),
+    "missing list": (lambda t: [f"data.train={t / 'no.csv'}"], "no.csv: cannot read the list file"),
+    "no list": (lambda t: ["data.train=null"], "data.train: is missing"),
+    "no label": (
+        lambda t: [f"data.train={bad_list(t, 'a.mp4')}"],
+        "bad.csv:1: no integer label at the end of 'a.mp4'",
+    ),
+    "label too high": (lambda t: [f"data.val={bad_list(t, 'a.mp4 3')}"], "label 3 of 'a.mp4' is out of range"),
+    "missing video": (lambda t: [f"data.train={bad_list(t, 'gone.mp4 1')}"], "1 of 1 videos are missing below"),
+    "path outside": (
+        lambda t: [f"data.train={bad_list(t, '/etc/passwd 1')}"],
+        "'/etc/passwd' leads out of data.root",
+    ),
+    "path above": (lambda t: [f"data.val={bad_list(t, '../../x.mp4 1')}"], "data.absolute_paths=true allows that"),
+    "too few videos": (lambda t: ["optim.batch_size=64"], "12 videos are fewer than one global batch of 64"),
+    "device": (lambda t: ["run.device=tpu9"], "run.device: no device 'tpu9'"),
+    "no gpu": (lambda t: ["run.device=cuda"], "run.device: 'cuda' asked for, but torch sees no GPU"),
+    "fp16 on cpu": (lambda t: ["run.precision=fp16", "run.device=cpu"], "fp16 trains on CUDA alone"),
+    "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
+    "class names": (lambda t: [f"data.classes={bad_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
+    "weights": (lambda t: ["model.pretrained=/no/weights.pt"], "no such weight file"),
+    "merged": (lambda t: ["model.merge=true"], "model.merge: merged tuners cannot learn; it is for 'videoadapt test'"),
+    "checkpointing": (lambda t: ["run.activation_checkpointing=all"], "run.activation_checkpointing: input should be"),
+}
+
+
+@pytest.mark.parametrize("name", TRAIN_MISTAKES)
+def test_a_training_mistake_is_one_line_and_code_2(name, config, tool, tmp_path):
+    if name == "no gpu" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    overrides, message = TRAIN_MISTAKES[name]
+    code, _, err = tool("train", config, *overrides(tmp_path))
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path, video_set):
+    names = [line.split(",")[0] for line in (video_set / "train.csv").read_text().splitlines()[1:]]
+    (tmp_path / "broken.mp4").write_text("no video")
+    lines = [f"{tmp_path / 'broken.mp4'} 0", *(f"{name} 1" for name in names)]
+    train = [f"data.train={bad_list(tmp_path, chr(10).join(lines))}", "data.absolute_paths=true"]
+    code, _, err = tool("train", config, *train, "optim.epochs=5", "run.overwrite=true")
+    assert code == 2 and "1 of 13 training videos are unreadable" in err and "broken.mp4" in err
+    code, _, err = tool("train", config, *train, "data.max_bad_share=0.1", "run.overwrite=true")
+    assert code == 0
