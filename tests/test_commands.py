@@ -86,7 +86,9 @@ def test_bash_completes_what_was_begun(tmp_path):
 function _filedir() { :; }
 COMP_WORDS=(videoadapt %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_LINE="${COMP_WORDS[*]}"
 $(complete -p videoadapt | sed 's/.*-F \\([^ ]*\\) .*/\\1/'); printf '%%s\\n' "${COMPREPLY[@]}\""""
-    for begun, expected in (("tr", "train"), ("check --mi", "--min-frames"), ("hub pu", "push")):
+    (tmp_path / "mine.yaml").touch()
+    cases = (("tr", "train"), ("check --mi", "--min-frames"), ("hub pu", "push"), ("train mi", "mine.yaml"))
+    for begun, expected in cases:
         result = subprocess.run(["bash", "-c", ask % begun], cwd=tmp_path, capture_output=True, text=True)
         assert expected in result.stdout.split(), result.stderr
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something the user can mend; the message is one line that names the thing and the remedy.
+    """A mistake that the user can correct; the message is one line that names the thing and the remedy.
 
     The commands print it alone and exit with code 2.
     """

@@ -69,7 +69,7 @@ def summary(name: str) -> str:
 
 
 def completion(shell: str = "", *_: str) -> str:
-    """A script that completes commands and options in a shell."""
+    """A script that completes commands, options and the names of files in a shell."""
     import shtab
 
     if shell not in SHELLS:
@@ -79,5 +79,9 @@ def completion(shell: str = "", *_: str) -> str:
         dest="command", parser_class=lambda **own: Parser(own["prog"], "")
     )
     for name in NAMES:
-        module(name).add_arguments(commands.add_parser(name, help=summary(name)))
+        parser = commands.add_parser(name, help=summary(name))
+        module(name).add_arguments(parser)
+        for action in parser._actions:
+            if action.nargs != 0 and not action.choices:
+                action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
     return shtab.complete(whole, shell)

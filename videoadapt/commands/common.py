@@ -19,7 +19,7 @@ _LAUNCHER = 15.0  # seconds in which it ends the ranks that are left
 
 
 def guarded(main: Callable[[], None]) -> None:
-    """Run a command, with one line on stderr for what its user can mend or should know, and an exit code.
+    """Run a command, with one line on stderr for what its user can correct or should know, and an exit code.
 
     2 is a ``UserError``, 75 an orderly end on a signal, 130 an interrupt without one, 3 the end of another rank. Of
     several ranks, those but the first begin their lines with their number.

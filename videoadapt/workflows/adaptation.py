@@ -43,7 +43,7 @@ def adapt(
         num_frames: of a clip, one from each equal part of a video; without effect if there are pictures alone.
         overrides: ``key=value`` of a config, as on the command line.
 
-    Raises UserError (a ValueError) for what its caller can mend.
+    Raises UserError (a ValueError) for a mistake that the caller can correct.
     """
     root, out = Path(folder), writable_folder(str(out_dir), "out_dir")
     if not root.is_dir():
