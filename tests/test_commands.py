@@ -9,6 +9,7 @@ import pytest
 from conftest import TOOLS
 
 from videoadapt.commands import COMMANDS, NAMES, SHELLS, completion, overview
+from videoadapt.config import load_study
 
 FILES = {"lists": "prepare_lists", "check": "check_videos", "shards": "make_shards", "import-aim": "import_aim"}
 ASKED = "train test predict attention analyze study export fuse hub lists check shards benchmark demo digits import-aim"
@@ -155,6 +156,10 @@ def test_a_file_comes_before_a_packaged_config(tmp_path, tool, monkeypatch):
     (tmp_path / "digits" / "linear_mini").write_text("data: {num_classes: 2}")
     assert '"trainable": 258' in tool("analyze", "digits/linear_mini", "--json")[1]
     assert '"trainable": 1290' in tool("analyze", "digits/linear_mini.yaml", "--json")[1]
+
+
+def test_a_packaged_study_has_a_short_name_too():
+    assert load_study("digits") == load_study("studies/digits")  # and not the folder of configs of that name
 
 
 def test_a_packaged_config_is_printed_to_start_from(tool):

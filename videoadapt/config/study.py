@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from videoadapt.config.naming import find_config
+from videoadapt.config.naming import STUDIES, find_config, packaged_configs
 from videoadapt.config.reading import load_config, read_yaml, validate
 from videoadapt.config.sections import Config, Positive, Section
 from videoadapt.errors import UserError
@@ -66,7 +66,9 @@ class Cell:
 
 def load_study(path: str | Path) -> Study:
     """Read and check a study file, or a packaged study by its name."""
-    raw = read_yaml(find_config(path), unfold=False)
+    inside = f"{STUDIES}/{path}"  # the name of a packaged study without its folder
+    file = find_config(inside if inside in packaged_configs() and not Path(path).is_file() else path)
+    raw = read_yaml(file, unfold=False)
     if "base" not in raw and raw.keys() & Config.model_fields:
         raise UserError(f"{path}: is the config of one training; a study names it as its base and adds methods")
     return validate(Study, raw, str(path))
