@@ -116,6 +116,7 @@ MISTAKES = {
         ["configs", "divng48/loki_clip_b16_8f"],
         "did you mean 'diving48/loki_clip_b16_8f'?",
     ),
+    "an empty name": (["train", ""], "the name of the config is empty; name a YAML file or a packaged config"),
     "an unknown file": (["test", "my.yaml"], "my.yaml: there is no such file, and no packaged config has this name"),
     "a folder of the package": (
         ["train", "diving48"],

@@ -18,6 +18,8 @@ def packaged_configs() -> dict[str, Path]:
 
 def find_config(name: str | Path) -> Path:
     """The file that a path or a packaged name means; a file comes before a packaged config of the same name."""
+    if not str(name).strip():
+        raise UserError("the name of the config is empty; name a YAML file or a packaged config")
     path, known = Path(name), packaged_configs()
     if path.is_file():
         return path
