@@ -79,6 +79,10 @@ def test_names_beside_the_list_that_contradict_are_an_error(tmp_path, split):
     (tmp_path / "classes.txt").write_text("\n".join(names[:2]))
     with pytest.raises(UserError, match=r"class 2 is missing, in .* it is 'catch'"):
         class_names(config.data)
+    (tmp_path / "classes.txt").write_text("\n".join([*read_names(class_file("hmdb51")), "extra"]))
+    with pytest.raises(UserError, match=r"class 51 is 'extra', in .* it is missing"):
+        class_names(_config(train="elsewhere/list.csv", **{"val": str(tmp_path / "list.csv")}).data)
+    assert class_names(_config(train=".").data)[0] == "brush_hair"
 
 
 def _diving(folder, names):

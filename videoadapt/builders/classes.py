@@ -26,7 +26,7 @@ def class_names(data: DataConfig) -> list[str]:
 def class_list(data: DataConfig) -> ClassList | None:
     """From ``data.classes``, or the packaged names of a known data set with as many classes; None without names.
 
-    A classes.txt beside the training list that contradicts the packaged names is a UserError: the labels of the list
+    A classes.txt beside a list that contradicts the packaged names is a UserError: the labels of the list
     are probably numbered as it says.
     """
     if data.classes:
@@ -35,16 +35,22 @@ def class_list(data: DataConfig) -> ClassList | None:
     file = class_file(data.dataset)
     if file is None or len(names := read_names(file)) != data.num_classes:
         return None
-    listed = data.train or data.val or data.test
-    beside = Path(listed).with_name("classes.txt") if listed else file
-    if beside.is_file() and (others := read_names(beside)) != names:
+    for beside in {Path(path).parent / "classes.txt" for path in (data.train, data.val, data.test) if path}:
+        if beside.is_file():
+            _agree(beside, file, data.dataset)
+    return ClassList(names, file)
+
+
+def _agree(beside: Path, file: Path, dataset: str) -> None:
+    """UserError if the names beside a list are others than those of its data set."""
+    others, names = read_names(beside), read_names(file)
+    if others != names:
         label = first_other(others, names)
-        theirs = f"'{others[label]}'" if label < len(others) else "missing"
+        theirs, ours = (f"'{each[label]}'" if label < len(each) else "missing" for each in (others, names))
         raise UserError(
-            f"{beside}: class {label} is {theirs}, in {file}, the names of {data.dataset}, it is '{names[label]}'; "
+            f"{beside}: class {label} is {theirs}, in {file}, the names of {dataset}, it is {ours}; "
             f"if the lists are numbered by the first, set data.classes={beside}"
         )
-    return ClassList(names, file)
 
 
 def _found(path: Path) -> Path:

@@ -7,6 +7,7 @@ videoadapt configs demo/loki_mini_8f > my.yaml        one, to start from
 
 import argparse
 
+from videoadapt.errors import UserError
 from videoadapt.report.text import table
 
 
@@ -20,7 +21,10 @@ def run(args: argparse.Namespace) -> None:
     names = list(packaged_configs())
     inside = [name for name in names if name.startswith(f"{args.name}/")]
     if args.name and not inside:
-        print(find_config(args.name).read_text(encoding="utf-8"), end="")
+        try:
+            print(find_config(args.name).read_text(encoding="utf-8"), end="")
+        except UnicodeDecodeError:
+            raise UserError(f"{args.name}: is no config, its text is not UTF-8") from None
         return
     chosen = inside or names
     if configs := [name for name in chosen if not name.startswith(f"{STUDIES}/")]:

@@ -21,7 +21,7 @@ def find_config(name: str | Path) -> Path:
     if not str(name).strip():
         raise UserError("the name of the config is empty; name a YAML file or a packaged config")
     path, known = Path(name), packaged_configs()
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # also a pipe
         return path
     plain = _plain(path)
     if plain in known:
