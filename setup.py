@@ -1,4 +1,6 @@
 import re
+import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -6,6 +8,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 PACKAGE = (ROOT / "videoadapt" / "__init__.py").read_text(encoding="utf-8")
+DATASETS = runpy.run_path(str(ROOT / "videoadapt" / "packaged.py"))["DATASETS"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.29"]
 
 
@@ -13,13 +16,15 @@ class BuildWithData(build_py):
     """Configs and class names stand at the top of a clone; an installed package has them inside."""
 
     def run(self):
+        if not self.editable_mode:  # what an earlier build left would travel along
+            shutil.rmtree(Path(self.build_lib, "videoadapt"), ignore_errors=True)
         super().run()
         if not self.editable_mode:
-            for pattern in ("configs/*/*.yaml", "data_lists/README.md", "data_lists/*/classes.txt"):
-                for path in ROOT.glob(pattern):
-                    target = Path(self.build_lib, "videoadapt", path.relative_to(ROOT))
-                    self.mkpath(str(target.parent))
-                    self.copy_file(str(path), str(target))
+            lists = ["README.md", *(f"{name}/classes.txt" for name in DATASETS)]  # not those that a user has made
+            for path in [*ROOT.glob("configs/*/*.yaml"), *(ROOT / "data_lists" / name for name in lists)]:
+                target = Path(self.build_lib, "videoadapt", path.relative_to(ROOT))
+                self.mkpath(str(target.parent))
+                self.copy_file(str(path), str(target))
 
 
 setup(
@@ -28,9 +33,8 @@ setup(
     description="Adapt pretrained image models to video by training a few million parameters",
     license="Apache-2.0",
     python_requires=">=3.10",
-    package_dir={
-        "": "."
-    },  # so that an editable install finds the package from any folder, also from the clone's parent
+    # Said, though it is the default: editable installs are then a plain path, which works in the clone's parent too.
+    package_dir={"": "."},
     packages=find_packages(include=["videoadapt", "videoadapt.*"]),
     package_data={"videoadapt": ["py.typed", "**/*.pyi", "weights/*.safetensors", "report/templates/*.html"]},
     cmdclass={"build_py": BuildWithData},

@@ -42,6 +42,12 @@ def test_labels_that_others_print_have_these_names():
     assert diving[0] == "Back+15som+05Twis+FREE" and diving[47] == "Reverse+Dive+NoTwis+TUCK"
 
 
+def test_a_name_that_no_checkpoint_could_hold_is_refused(tmp_path):
+    (tmp_path / "names.txt").write_text("a\nb\tc\n")
+    with pytest.raises(UserError, match=r"names.txt:2: a class name holds a tab"):
+        class_names(_config("mine", 2, classes=str(tmp_path / "names.txt")).data)
+
+
 def test_other_data_sets_have_numbers_and_own_files_come_first(tmp_path):
     assert class_names(_config("mine", 3).data) == ["0", "1", "2"]
     assert class_names(_config("hmdb51", 3).data) == ["0", "1", "2"]  # a part of it, numbered who knows how
@@ -83,6 +89,7 @@ def test_names_beside_the_list_that_contradict_are_an_error(tmp_path, split):
     with pytest.raises(UserError, match=r"class 51 is 'extra', in .* it is missing"):
         class_names(_config(train="elsewhere/list.csv", **{"val": str(tmp_path / "list.csv")}).data)
     assert class_names(_config(train=".").data)[0] == "brush_hair"
+    assert class_names(_config("HMDB51").data)[0] == "brush_hair"
 
 
 def _diving(folder, names):

@@ -9,7 +9,8 @@ import pytest
 from conftest import TOOLS
 
 from videoadapt.commands import COMMANDS, NAMES, SHELLS, completion, overview
-from videoadapt.config import load_study
+from videoadapt.config import load_config, load_study
+from videoadapt.workflows.demo import ROWS, row_overrides
 
 FILES = {"lists": "prepare_lists", "check": "check_videos", "shards": "make_shards", "import-aim": "import_aim"}
 ASKED = "train test predict attention analyze study export fuse hub lists check shards benchmark demo digits import-aim"
@@ -94,14 +95,36 @@ $(complete -p videoadapt | sed 's/.*-F \\([^ ]*\\) .*/\\1/'); printf '%%s\\n' "$
         assert expected in result.stdout.split(), result.stderr
 
 
-def test_a_pager_that_has_seen_enough_is_no_error():
-    result = subprocess.run(
-        [shutil.which("bash") or "sh", "-c", f"{sys.executable} -m videoadapt configs vtab | head -n 1"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert result.stdout.startswith("| config") and not result.stderr
+BUFFERS = {"buffered": {}, "unbuffered": {"PYTHONUNBUFFERED": "1"}}
+
+
+def _in_a_shell(line, buffers):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"} | BUFFERS[buffers]
+    command = ["sh", "-c", line.replace("videoadapt", f"{sys.executable} -m videoadapt")]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+@pytest.mark.parametrize("buffers", BUFFERS)
+@pytest.mark.parametrize("arguments", ["--help", "configs vtab", "--print-completion zsh", "train --help"])
+def test_a_pager_that_has_seen_enough_is_no_error(arguments, buffers):
+    assert not _in_a_shell(f"videoadapt {arguments} | true", buffers).stderr
+
+
+@pytest.mark.parametrize("buffers", BUFFERS)
+@pytest.mark.parametrize("arguments", ["--help", "configs", "configs demo/loki_mini_8f", "train --help"])
+def test_output_that_is_lost_is_told(arguments, buffers):
+    result = _in_a_shell(f"videoadapt {arguments} > /dev/full", buffers)
+    assert result.returncode == 2
+    assert result.stderr == "error: the output cannot be written: No space left on device\n"
+
+
+def test_another_pipe_that_breaks_is_a_bug_and_keeps_its_traceback():
+    code = """from videoadapt.commands.common import guarded
+def job():
+    raise BrokenPipeError(32, "of a socket")
+guarded(job)"""
+    result = _run("-c", code)
+    assert result.returncode == 1 and result.stderr.endswith("BrokenPipeError: [Errno 32] of a socket\n")
 
 
 MISTAKES = {
@@ -132,6 +155,15 @@ MISTAKES = {
     "an unknown option": (["train", "x", "--resume"], "unrecognized arguments: --resume; 'videoadapt train --help'"),
     "no config": (["train"], "the following arguments are required: CONFIG; 'videoadapt train --help' tells more"),
     "an abbreviated option": (["check", "x.csv", "--abs"], "unrecognized arguments: --abs"),
+    "no tar of less than nothing": (["shards", "x.csv", "--out", "y", "--megabytes", "-1"], "--megabytes -1: must be"),
+    "a demo of nothing": (["demo", "--val-per-class", "0"], "--val-per-class: at least one video of each class"),
+    "an override of the demo": (["demo", "optim.lr=oops"], "optim.lr: input should be a valid number, got 'oops'"),
+    "no override of the demo": (["demo", "a"], "override 'a': expected key=value"),
+    "a list that is not there": (
+        ["check", "no/list.csv", "--report", "new/r.csv"],
+        "no/list.csv: cannot read the list file: No such file or directory; 'videoadapt lists' makes lists",
+    ),
+    "a name that is too long": (["train", "a" * 300], "cannot be looked up (File name too long)"),
     "an unknown shell": (["--print-completion", "csh"], "--print-completion 'csh': choose from: bash, zsh, fish"),
 }
 
@@ -157,6 +189,23 @@ def test_a_file_comes_before_a_packaged_config(tmp_path, tool, monkeypatch):
     (tmp_path / "digits" / "linear_mini").write_text("data: {num_classes: 2}")
     assert '"trainable": 258' in tool("analyze", "digits/linear_mini", "--json")[1]
     assert '"trainable": 1290' in tool("analyze", "digits/linear_mini.yaml", "--json")[1]
+
+
+def test_equals_signs_and_slashes_in_names(tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.yaml").write_text("data: {num_classes: 2}")
+    assert '"trainable": 387' in tool("analyze", "a=b.yaml", "data.num_classes=3", "--json")[1]
+    for folder in ("demo", "demo/", "configs/demo"):
+        assert "demo/loki_mini_8f" in tool("configs", folder)[1]
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe")
+    assert tool("configs", "x.yaml") == (2, "", "error: x.yaml: is no config, its text is not UTF-8\n")
+
+
+def test_the_demo_goes_into_a_folder_of_any_name(tmp_path):
+    for name in ("my #1", "1e3: x", "[a]"):
+        config = load_config("demo/loki_mini_8f", row_overrides(ROWS[0], tmp_path / name, seed=0))
+        assert config.data.train == str(tmp_path / name / "data" / "train.csv")
+        assert config.run.out_dir == str(tmp_path / name / "head")
 
 
 def test_a_packaged_study_has_a_short_name_too():

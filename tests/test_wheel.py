@@ -14,6 +14,7 @@ from conftest import TOOLS
 
 ROOT = TOOLS.parent
 SOURCES = ("videoadapt", "configs", "data_lists")
+JUNK = ("data_lists/mine/classes.txt", "data_lists/k400/train.csv", "build/lib/videoadapt/stale.py", "runs/mine/x.txt")
 SMALL = ["optim.epochs=1", "optim.batch_size=4", "run.threads=1"]
 
 
@@ -26,6 +27,9 @@ def installed(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    for name in JUNK:  # what a clone in use holds beside the project
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("junk")
     _call(sys.executable, "setup.py", "-q", "sdist", folder=source)
     (archive,) = (source / "dist").glob("*.tar.gz")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
@@ -75,6 +79,7 @@ print(json.dumps([str(root), files, videoadapt.load_config("demo/loki_mini_8f").
     expected |= {"py.typed", "data_lists/README.md", "report/templates/page.html"}
     expected |= {f"weights/{path.name}" for path in (ROOT / "videoadapt/weights").iterdir()}
     assert expected <= set(files)
+    assert not [name for name in files if "mine" in name or "stale" in name or name.endswith(".csv")]
 
 
 def test_a_clone_beside_the_work_does_not_hide_the_editable_package(tmp_path):

@@ -1,4 +1,4 @@
-from . import adapters, builders, config, data, engine, models, video, workflows
+from . import adapters, builders, config, data, engine, errors, models, video, workflows
 from .builders import build_model, load_checkpoint
 from .config import load_config
 from .errors import UserError
@@ -16,6 +16,7 @@ __all__ = [
     "config",
     "data",
     "engine",
+    "errors",
     "load_checkpoint",
     "load_config",
     "models",

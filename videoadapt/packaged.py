@@ -14,4 +14,5 @@ def packaged(folder: str) -> Path:
 
 def class_file(dataset: str) -> Path | None:
     """The class names of a well-known data set, one a line in label order; None for any other data set."""
-    return packaged("data_lists") / dataset / "classes.txt" if dataset in DATASETS else None
+    name = dataset.lower()
+    return packaged("data_lists") / name / "classes.txt" if name in DATASETS else None

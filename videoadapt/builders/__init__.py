@@ -1,7 +1,7 @@
 """The only place where configuration becomes objects."""
 
 from videoadapt.builders.checkpoint import check_checkpoint, checkpoint_config, fill_model, load_checkpoint
-from videoadapt.builders.classes import class_names
+from videoadapt.builders.classes import class_names, numbers
 from videoadapt.builders.data import (
     build_file_loader,
     build_test_loader,
@@ -33,6 +33,7 @@ __all__ = [
     "load_checkpoint",
     "middle_frame",
     "model_input",
+    "numbers",
     "parse_views",
     "test_records",
     "test_views",

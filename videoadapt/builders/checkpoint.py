@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from videoadapt.builders.classes import class_list, first_other, numbers
+from videoadapt.builders.classes import class_list, numbers
 from videoadapt.builders.model import build_model, model_input
 from videoadapt.config import Config, first_difference, validate
+from videoadapt.data.lists import first_other
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
 from videoadapt.engine.distributed import pick_device
 from videoadapt.engine.hub import find_checkpoint
@@ -94,4 +95,7 @@ def check_checkpoint(config: Config, about: Mapping[str, Any], source: str | Pat
     if named and named.names != learned and (config.data.classes or learned != numbers(len(learned))):
         label = first_other(learned, named.names)
         have, need = learned[label], named.names[label]
-        raise UserError(f"{source}: its class {label} is '{have}', in {named.file} it is '{need}'")
+        raise UserError(
+            f"{source}: its class {label} is '{have}', in {named.file} it is '{need}'; data.classes must name the file "
+            "that it was trained with"
+        )

@@ -1,11 +1,10 @@
 """The class names of a config."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from videoadapt.config import DataConfig
-from videoadapt.data.lists import read_classes, read_names
+from videoadapt.data.lists import first_other, read_classes, read_names
 from videoadapt.errors import UserError
 from videoadapt.packaged import class_file
 
@@ -26,8 +25,8 @@ def class_names(data: DataConfig) -> list[str]:
 def class_list(data: DataConfig) -> ClassList | None:
     """From ``data.classes``, or the packaged names of a known data set with as many classes; None without names.
 
-    A classes.txt beside a list that contradicts the packaged names is a UserError: the labels of the list
-    are probably numbered as it says.
+    A classes.txt beside a list that contradicts the packaged names is a UserError: the labels of the list are probably
+    numbered as it says.
     """
     if data.classes:
         own = _found(Path(data.classes))
@@ -35,7 +34,8 @@ def class_list(data: DataConfig) -> ClassList | None:
     file = class_file(data.dataset)
     if file is None or len(names := read_names(file)) != data.num_classes:
         return None
-    for beside in {Path(path).parent / "classes.txt" for path in (data.train, data.val, data.test) if path}:
+    lists = [Path(path) for path in (data.train, data.val, data.test) if path]
+    for beside in dict.fromkeys(path.parent / "classes.txt" for path in lists):
         if beside.is_file():
             _agree(beside, file, data.dataset)
     return ClassList(names, file)
@@ -63,9 +63,3 @@ def _found(path: Path) -> Path:
 def numbers(count: int) -> list[str]:
     """What stands for names where there are none."""
     return [str(label) for label in range(count)]
-
-
-def first_other(one: Sequence[str], other: Sequence[str]) -> int:
-    """The first label whose names differ."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((label for label, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))

@@ -11,7 +11,7 @@ from videoadapt.models.zero_shot import ZeroShot, zero_shot
 
 
 def build_zero_shot(config: Config, device: str | torch.device = "cpu") -> ZeroShot:
-    """CLIP itself over the class names of ``data.classes``.
+    """CLIP itself over the class names of ``data.classes``, or the packaged ones of a known data set.
 
     What the config adds to the backbone is left out: fresh, it would change nothing and cost time.
     """

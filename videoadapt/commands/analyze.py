@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    paths = [text for text in args.arguments if "=" not in text]
-    overrides = [text for text in args.arguments if "=" in text]
+    paths = [text for text in args.arguments if "=" not in text or Path(text).is_file()]
+    overrides = [text for text in args.arguments if text not in paths]
     if not paths:
         raise UserError("name at least one config, e.g. diving48/loki_clip_b16_32f")
     from videoadapt.config import load_config

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     )
 
     names = listed_videos(args.list, args.root, args.absolute_paths)
+    writable_folder(str(report.parent), "--report")
     options = {"decoder": args.decoder, "min_frames": args.min_frames, "whole": args.whole, "seconds": args.seconds}
     found: list[Finding] = []
     try:
@@ -63,7 +64,6 @@ def _report(args: argparse.Namespace) -> Path:
         if (value := getattr(args, option)) is not None and value <= least:
             raise UserError(f"--{option.replace('_', '-')}: {value:g} is too small")
     report = args.report or args.list.with_name(f"{args.list.name}.report.csv")
-    writable_folder(str(report.parent), "--report")
     if report.is_dir() or report.resolve() == args.list.resolve():
         raise UserError(f"--report: {report} is a folder or the list itself; name another file")
     return report

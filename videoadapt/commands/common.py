@@ -1,10 +1,12 @@
 """What the commands share: arguments, errors, exit codes."""
 
 import argparse
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import select
 import signal
 import sys
 import time
@@ -32,7 +34,12 @@ def guarded(main: Callable[[], None]) -> None:
     logging.basicConfig(format=f"{prefix}%(message)s", level=logging.WARNING)
     logging.getLogger("videoadapt").setLevel(logging.INFO)
     try:
-        main()
+        try:
+            main()
+        except SystemExit:
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here, where it can be told that it fails
     except UserError as error:
         _end(MISTAKE, f"{prefix}error: {error}")
     except Interrupted as stop:
@@ -43,17 +50,32 @@ def guarded(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _end_workers()
         sys.exit(ABORTED)
-    except BrokenPipeError:  # of a pager or of head, which has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ABORTED)
     except OSError as error:  # a full disk, a name that is a folder or too long
-        if error.filename is None:
+        if error.filename is not None:
+            _end(MISTAKE, f"{prefix}error: {error.filename}: {error.strerror}")
+        if error.errno == errno.EPIPE and _nobody_reads():  # a pager, or head, that has seen enough
+            _discard_output()
+            sys.exit(ABORTED)
+        if error.errno != errno.ENOSPC:
             raise
-        _end(MISTAKE, f"{prefix}error: {error.filename}: {error.strerror}")
+        _discard_output()
+        _end(MISTAKE, f"{prefix}error: the output cannot be written: {error.strerror}")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; outside of the loops, which tell more
             raise
         _end(MISTAKE, f"{prefix}error: out of GPU memory; lower the batch size, or free the GPU of other programs")
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader has gone."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return bool(poll.poll(0))
+
+
+def _discard_output() -> None:
+    """What is left in the buffer is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(code: int, message: str) -> NoReturn:
@@ -88,6 +110,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         return self.parse_intermixed_args(args, namespace)
+
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse's own way passes over a disk that is full
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; '{self.prog} --help' tells more")

@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from videoadapt.config import STUDIES, find_config, packaged_configs
 
-    names = list(packaged_configs())
-    inside = [name for name in names if name.startswith(f"{args.name}/")]
+    names, folder = list(packaged_configs()), (args.name or "").removeprefix("configs/").rstrip("/")
+    inside = [name for name in names if name.startswith(f"{folder}/")]
     if args.name and not inside:
         try:
             print(find_config(args.name).read_text(encoding="utf-8"), end="")

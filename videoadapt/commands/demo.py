@@ -27,10 +27,12 @@ def run(args: argparse.Namespace) -> None:
     from videoadapt.workflows import demo
 
     started = time.monotonic()
+    rows = [row for row in demo.ROWS if row.short or args.full]
+    for row in rows:  # a mistake is found before the videos are made
+        demo.row_overrides(row, args.out, args.seed, args.overrides)
     data = demo.make_videos(args.out, args.train_per_class, args.val_per_class, args.seed)
     count = 8 * args.train_per_class, 8 * args.val_per_class
     print(f"{count[0]} + {count[1]} videos written to {data}", flush=True)
-    rows = [row for row in demo.ROWS if row.short or args.full]
     results = {}
     for row in rows:
         print(f"\n{row.name}", flush=True)

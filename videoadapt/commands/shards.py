@@ -8,6 +8,8 @@ the data.root to use.
 import argparse
 from pathlib import Path
 
+from videoadapt.errors import UserError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lists", nargs="+", type=Path, metavar="LIST", help="list files, as data.train")
@@ -18,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.megabytes <= 0:
+        raise UserError(f"--megabytes {args.megabytes:g}: must be more than 0")
     from videoadapt.workflows.shards import make_shards
 
     videos, count = make_shards(args.lists, args.root, args.out, args.name, args.megabytes)

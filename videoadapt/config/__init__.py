@@ -7,7 +7,7 @@ is a one-line ``UserError`` with the key's full path.
 
 from videoadapt.config.describe import described_config
 from videoadapt.config.naming import STUDIES, find_config, packaged_configs
-from videoadapt.config.reading import first_difference, load_config, make_config, validate
+from videoadapt.config.reading import first_difference, load_config, make_config, override, validate
 from videoadapt.config.sections import (
     DECODERS,
     WITHOUT_EFFECT,
@@ -39,6 +39,7 @@ __all__ = [
     "load_config",
     "load_study",
     "make_config",
+    "override",
     "packaged_configs",
     "validate",
 ]

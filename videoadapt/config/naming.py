@@ -21,8 +21,11 @@ def find_config(name: str | Path) -> Path:
     if not str(name).strip():
         raise UserError("the name of the config is empty; name a YAML file or a packaged config")
     path, known = Path(name), packaged_configs()
-    if path.exists() and not path.is_dir():  # also a pipe
-        return path
+    try:
+        if path.exists() and not path.is_dir():  # also a pipe
+            return path
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise UserError(f"{name}: cannot be looked up ({error.strerror})") from None
     plain = _plain(path)
     if plain in known:
         return known[plain]

@@ -1,6 +1,7 @@
 """YAML files and ``key=value`` overrides to typed sections, and what differs between two of them."""
 
 import copy
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,11 @@ def make_config(raw: Mapping[str, Any], overrides: Sequence[str], source: str) -
             raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
         _set(whole, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
     return validate(Config, whole, source)
+
+
+def override(key: str, value: Any) -> str:
+    """``key=value`` in which YAML reads just this value, whatever a text holds."""
+    return f"{key}={json.dumps(value)}"
 
 
 def validate(model: type[BaseModel], raw: Any, source: str = "", prefix: str = "") -> Any:
@@ -94,7 +100,7 @@ class _Loader(yaml.SafeLoader):
         seen: set = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
 
@@ -122,6 +128,9 @@ def _parse(text: str, source: str, unfold: bool = True) -> Any:
     try:
         value = yaml.load(text, Loader=_Loader)
         return _nested(value) if unfold else value
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{source}: not valid YAML: {place}{error.problem or error.context}") from None
     except (yaml.YAMLError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:

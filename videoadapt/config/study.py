@@ -1,6 +1,5 @@
 """Studies: methods x data sets x backbones x seeds, each a few overrides over one config a data set."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -10,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from videoadapt.config.naming import STUDIES, find_config, packaged_configs
-from videoadapt.config.reading import load_config, read_yaml, validate
+from videoadapt.config.reading import load_config, override, read_yaml, validate
 from videoadapt.config.sections import Config, Positive, Section
 from videoadapt.errors import UserError
 
@@ -83,8 +82,8 @@ def cells(study: Study) -> Iterator[Cell]:
         overrides = [text for texts in chosen for text in texts]
         cell = Cell(data, backbone, variant, method, seed, _filled(study.base, own), ())
         texts = [*(_filled(text, own) for text in overrides), f"run.seed={seed}"]
-        out_dir = json.dumps(str(Path(study.out_dir, cell.name)))  # quoted: names may hold what YAML would read
-        yield replace(cell, overrides=(*texts, f"run.out_dir={out_dir}"))
+        out_dir = override("run.out_dir", str(Path(study.out_dir, cell.name)))
+        yield replace(cell, overrides=(*texts, out_dir))
 
 
 def _filled(text: str, own: dict[str, str]) -> str:

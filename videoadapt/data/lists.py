@@ -63,7 +63,9 @@ def read_list(path: str | Path, num_classes: int | None = None) -> Records:
             rows = _csv_rows(file) if header else _plain_rows(file)
             records = Records(_record(path, number, name, label, num_classes) for number, name, label in rows)
     except (OSError, UnicodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot read the list file: {getattr(error, 'strerror', None) or error}") from None
+        hint = "; 'videoadapt lists' makes lists" if isinstance(error, FileNotFoundError) else ""
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot read the list file: {why}{hint}") from None
     if not records:
         raise UserError(f"{path}: the list is empty")
     return records
@@ -83,7 +85,16 @@ def read_names(path: str | Path) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the class names: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip().isprintable():  # a checkpoint could not be opened with such a name
+            raise UserError(f"{path}:{number}: a class name holds a tab or another character that cannot be printed")
     return [line.strip() for line in lines if line.strip()]
+
+
+def first_other(one: Sequence[str], other: Sequence[str]) -> int:
+    """The first label at which two lists of names differ."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((label for label, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, str]]:

@@ -14,7 +14,7 @@ def analyse(config: Config) -> dict[str, Any]:
     views = builders.test_views(config)
     frames = None if config.model.num_frames is None else views.frames
     per_view = gflops_per_view(model, frames, builders.model_input(config.model)["image_size"])
-    about = {"config": config.model_dump(), "classes": [str(label) for label in range(config.data.num_classes)]}
+    about = {"config": config.model_dump(), "classes": builders.numbers(config.data.num_classes)}
     return {
         "backbone": config.model.backbone,
         "views": str(views),

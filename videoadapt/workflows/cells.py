@@ -94,17 +94,17 @@ class CellRunner:
             self._free.put(device)
 
     def _call(self, job: str, cell: Cell, config: Config, arguments: Sequence[str]) -> None:
-        log = writable_folder(config.run.out_dir, "run.out_dir") / f"{job}.log"
         command = [*self._program, job, cell.base, *cell.overrides, *arguments]
-        with log.open("w", encoding="utf-8") as file:
-            with self._lock:
-                if self._stopped:
-                    raise UserError(f"{cell.name}: not begun, the study was stopped")
+        with self._lock:
+            if self._stopped:
+                raise UserError(f"{cell.name}: not begun, the study was stopped")
+            log = writable_folder(config.run.out_dir, "run.out_dir") / f"{job}.log"
+            with log.open("w", encoding="utf-8") as file:
                 process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-                self._running.add(process)
-            code = process.wait()
-            with self._lock:
-                self._running.discard(process)
+            self._running.add(process)
+        code = process.wait()
+        with self._lock:
+            self._running.discard(process)
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
             why = lines[-1].removeprefix("error: ")

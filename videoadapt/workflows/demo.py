@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from videoadapt.config import load_config, override
 from videoadapt.demo.motions import CLASSES, write_motion_videos
 from videoadapt.engine.checkpoint import read_checkpoint
+from videoadapt.errors import UserError
 from videoadapt.report.curves import draw_comparison, read_metrics
 from videoadapt.video import open_video
 from videoadapt.workflows.cells import PROGRAM
@@ -38,9 +40,20 @@ ROWS = (
 
 
 def make_videos(out: Path, train_per_class: int, val_per_class: int, seed: int) -> Path:
-    """The demo's videos and lists; their folder."""
+    """The demo's videos and lists, some of each class; their folder."""
+    if min(train_per_class, val_per_class) < 1:
+        raise UserError("--train-per-class and --val-per-class: at least one video of each class")
     write_motion_videos(out / "data", train_per_class, val_per_class, seed)
     return out / "data"
+
+
+def row_overrides(row: Row, out: Path, seed: int, overrides: Sequence[str] = ()) -> list[str]:
+    """What a row changes in the config; UserError if it cannot be changed so."""
+    own = [override(f"data.{key}", str(out / "data" / name)) for key, name in _FILES.items()]
+    out_dir = override("run.out_dir", str(out / row.run))
+    chosen = [*row.overrides, *own, f"run.seed={seed}", *overrides, out_dir, "run.overwrite=true"]
+    load_config(_CONFIG, chosen)
+    return chosen
 
 
 def run_row(row: Row, out: Path, seed: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -48,9 +61,7 @@ def run_row(row: Row, out: Path, seed: int, overrides: Sequence[str] = ()) -> di
 
     Raises CalledProcessError if one of them fails, which has said why.
     """
-    folder, data = out / row.run, out / "data"
-    own = [f"data.{key}={data / name}" for key, name in _FILES.items()]
-    chosen = [*row.overrides, *own, f"run.seed={seed}", *overrides, f"run.out_dir={folder}", "run.overwrite=true"]
+    folder, chosen = out / row.run, row_overrides(row, out, seed, overrides)
     checkpoint = folder / "last.safetensors"
     subprocess.run([*PROGRAM, "train", _CONFIG, *chosen], check=True)
     subprocess.run([*PROGRAM, "test", _CONFIG, "--checkpoint", str(checkpoint), *chosen], check=True)

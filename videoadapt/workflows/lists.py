@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from videoadapt.atomic import writable_folder
 from videoadapt.data.annotations import ALIASES, CONVERTERS, DOWNLOADABLE, Annotations, divide, locate
-from videoadapt.data.lists import read_names, write_csv, write_list, write_text
+from videoadapt.data.lists import first_other, read_names, write_csv, write_list, write_text
 from videoadapt.errors import UserError, nearest
 from videoadapt.packaged import class_file
 
@@ -60,7 +60,7 @@ def _against_known(dataset: str, classes: list[str], annotations: Path, out: Pat
     if known is None or (names := read_names(known)) == classes:
         return None
     if len(names) == len(classes):
-        label = next(i for i, pair in enumerate(zip(classes, names, strict=True)) if pair[0] != pair[1])
+        label = first_other(classes, names)
         raise UserError(
             f"{annotations}: its class {label} is '{classes[label]}', in {known} it is '{names[label]}'; "
             f"is this another version of {dataset}? 'videoadapt lists list' takes lists as they are"
