@@ -183,6 +183,12 @@ def test_a_folder_with_configs_names_one_of_them(tool, tmp_path):
     assert code == 2 and f"is a folder; name a config in it, e.g. {tmp_path / 'mine.yaml'}" in err
 
 
+def test_a_file_without_its_suffix_is_recognised(tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    assert tool("train", "mine")[2].endswith("no packaged config has this name; did you mean 'mine.yaml'?\n")
+
+
 def test_a_file_comes_before_a_packaged_config(tmp_path, tool, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()

@@ -107,7 +107,7 @@ def test_the_pages_of_keys_and_commands_are_those_of_the_code():
 
 
 def test_the_site_builds_without_a_broken_link_or_an_orphan(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **QUIET})
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")

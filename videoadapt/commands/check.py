@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> None:
     )
 
     names = listed_videos(args.list, args.root, args.absolute_paths)
-    writable_folder(str(report.parent), "--report")
     options = {"decoder": args.decoder, "min_frames": args.min_frames, "whole": args.whole, "seconds": args.seconds}
+    checked = check_videos(names, args.root, workers=args.workers, **options)
+    writable_folder(str(report.parent), "--report")
     found: list[Finding] = []
     try:
-        checked = check_videos(names, args.root, workers=args.workers, **options)
         found.extend(tqdm(checked, total=len(names), unit="video"))
     finally:  # also of what an interrupt leaves
         rows = [finding for finding in found if args.all or finding.status != "ok"]

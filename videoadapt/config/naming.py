@@ -31,7 +31,7 @@ def find_config(name: str | Path) -> Path:
         return known[plain]
     if path.is_dir() or any(other.startswith(f"{plain}/") for other in known):
         raise UserError(f"{name}: is a folder; name a config in it{_example(path, plain)}")
-    close = similar(plain, known)
+    close = f"{path}.yaml" if Path(f"{path}.yaml").is_file() else similar(plain, known)
     hint = f"did you mean '{close}'?" if close else "'videoadapt configs' lists the names"
     raise UserError(f"{name}: there is no such file, and no packaged config has this name; {hint}")
 

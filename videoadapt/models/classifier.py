@@ -23,7 +23,8 @@ class Classifier(nn.Module):
             It is added to all tokens of a frame, class token included, before ``norm_pre``, and starts at zero.
         num_classes: outputs of the head; None leaves the pooled feature as the output.
         dropout: on the pooled feature, before the head.
-        mean, std: of the pixels the backbone was trained on, in [0, 1], per channel.
+        mean: of the pixels the backbone was trained on, in [0, 1], per channel.
+        std: their standard deviation, in the same way.
         prompt: learned tokens, called with what enters each block.
     """
 

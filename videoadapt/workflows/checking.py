@@ -1,6 +1,6 @@
 """A look at every video of a list, each in a process that may hang or die."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError
 from functools import partial
 from itertools import islice
@@ -51,10 +51,14 @@ def check_videos(
     """
     require_backend(decoder)
     inspect = partial(inspect_video, backend=decoder, min_frames=min_frames, whole=whole)
+    return _checked(partial(inspect, root), names, seconds, workers or auto_workers())
+
+
+def _checked(inspect: Callable[[str], Finding], names: list[str], seconds: float, workers: int) -> Iterator[Finding]:
     rest = iter(names)
-    with ProcessPool(max_workers=workers or auto_workers()) as pool:
+    with ProcessPool(max_workers=workers) as pool:
         while batch := list(islice(rest, _BATCH)):
-            jobs = [pool.schedule(inspect, args=[root, path], timeout=seconds) for path in batch]
+            jobs = [pool.schedule(inspect, args=[path], timeout=seconds) for path in batch]
             for path, job in zip(batch, jobs, strict=True):
                 try:
                     yield job.result()
