@@ -207,6 +207,14 @@ def test_equals_signs_and_slashes_in_names(tool, tmp_path, monkeypatch):
     assert tool("configs", "x.yaml") == (2, "", "error: x.yaml: is no config, its text is not UTF-8\n")
 
 
+def test_a_config_may_come_through_a_pipe():
+    reader, writer = os.pipe()
+    os.write(writer, b"data: {num_classes: 2}")
+    os.close(writer)
+    assert load_config(f"/dev/fd/{reader}").data.num_classes == 2
+    os.close(reader)
+
+
 def test_the_demo_goes_into_a_folder_of_any_name(tmp_path):
     for name in ("my #1", "1e3: x", "[a]"):
         config = load_config("demo/loki_mini_8f", row_overrides(ROWS[0], tmp_path / name, seed=0))
