@@ -5,11 +5,10 @@ paper in small, after a frozen model and a control that adds a temporal embeddin
 """
 
 import argparse
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from videoadapt.commands import dispatch
 from videoadapt.commands.common import add_overrides
 from videoadapt.report.text import table
 
@@ -26,20 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from videoadapt.workflows import demo
 
-    started = time.monotonic()
-    rows = [row for row in demo.ROWS if row.short or args.full]
-    for row in rows:  # a mistake is found before the videos are made
-        demo.row_overrides(row, args.out, args.seed, args.overrides)
+    started, rows = time.monotonic(), [row for row in demo.ROWS if row.short or args.full]
+    # A mistake in what they change is found before the videos are made.
+    changes = {row: demo.row_overrides(row, args.out, args.seed, args.overrides) for row in rows}
     data = demo.make_videos(args.out, args.train_per_class, args.val_per_class, args.seed)
     count = 8 * args.train_per_class, 8 * args.val_per_class
     print(f"{count[0]} + {count[1]} videos written to {data}", flush=True)
-    results = {}
-    for row in rows:
+    for row, overrides in changes.items():
         print(f"\n{row.name}", flush=True)
-        try:
-            results[row.name] = demo.run_row(row, args.out, args.seed, args.overrides)
-        except subprocess.CalledProcessError as error:  # it has said why
-            sys.exit(error.returncode)
+        dispatch(["train", demo.CONFIG, *overrides])
+        checkpoint = args.out / row.run / demo.CHECKPOINT
+        dispatch(["test", demo.CONFIG, "--checkpoint", str(checkpoint), *overrides])
+    results = {row.name: demo.row_result(row, args.out) for row in rows}
     lines = [(name, f"{r['trainable']:,}", r["views"], f"{r['top1']:.1f}") for name, r in results.items()]
     print("\n" + table(["", "trainable", "views", "top-1 (%)"], lines))
     picture = demo.draw_rows(args.out, results, rows)

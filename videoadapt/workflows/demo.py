@@ -1,7 +1,6 @@
 """The whole way on one machine: make videos, adapt a frozen image model, test it with several views, compare."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,8 @@ from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.errors import UserError
 from videoadapt.report.curves import draw_comparison, read_metrics
 from videoadapt.video import open_video
-from videoadapt.workflows.cells import PROGRAM
 
-_CONFIG = "demo/loki_mini_8f"
+CONFIG, CHECKPOINT = "demo/loki_mini_8f", "last.safetensors"
 _FILES = {"train": "train.csv", "val": "val.csv", "classes": "classes.txt", "root": ""}
 
 
@@ -25,7 +23,7 @@ _FILES = {"train": "train.csv", "val": "val.csv", "classes": "classes.txt", "roo
 class Row:
     name: str
     run: str  # the folder of its run
-    overrides: tuple[str, ...]  # of the config, which is the last row itself
+    overrides: tuple[str, ...]  # of CONFIG, which is the last row itself
     short: bool = True  # part of the short demo
 
 
@@ -48,25 +46,19 @@ def make_videos(out: Path, train_per_class: int, val_per_class: int, seed: int) 
 
 
 def row_overrides(row: Row, out: Path, seed: int, overrides: Sequence[str] = ()) -> list[str]:
-    """What a row changes in the config; UserError if it cannot be changed so."""
+    """What a row changes in ``CONFIG``; UserError if it cannot be changed so."""
     own = [override(f"data.{key}", str(out / "data" / name)) for key, name in _FILES.items()]
     out_dir = override("run.out_dir", str(out / row.run))
     chosen = [*row.overrides, *own, f"run.seed={seed}", *overrides, out_dir, "run.overwrite=true"]
-    load_config(_CONFIG, chosen)
+    load_config(CONFIG, chosen)
     return chosen
 
 
-def run_row(row: Row, out: Path, seed: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Train and test one row by the commands themselves; its results and number of trainable parameters.
-
-    Raises CalledProcessError if one of them fails, which has said why.
-    """
-    folder, chosen = out / row.run, row_overrides(row, out, seed, overrides)
-    checkpoint = folder / "last.safetensors"
-    subprocess.run([*PROGRAM, "train", _CONFIG, *chosen], check=True)
-    subprocess.run([*PROGRAM, "test", _CONFIG, "--checkpoint", str(checkpoint), *chosen], check=True)
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return {**results, "trainable": sum(tensor.numel() for tensor in read_checkpoint(checkpoint)[0].values())}
+def row_result(row: Row, out: Path) -> dict[str, Any]:
+    """What the test of a row found, and its number of trainable parameters."""
+    results = json.loads((out / row.run / "results.json").read_text(encoding="utf-8"))
+    tensors, _ = read_checkpoint(out / row.run / CHECKPOINT)
+    return {**results, "trainable": sum(tensor.numel() for tensor in tensors.values())}
 
 
 def draw_rows(out: Path, results: dict[str, dict[str, Any]], rows: Sequence[Row]) -> Path:
