@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import shutil
 
 import pytest
@@ -32,11 +33,14 @@ def folder(tmp_path, video_set):
     return root
 
 
-def test_a_folder_becomes_a_model(folder, tmp_path, tool):
+def test_a_folder_becomes_a_model(folder, tmp_path, tool, monkeypatch, capsys):
     out = tmp_path / "run"
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a notebook: nobody has set up logging
     settings = ["optim.lr=1e-2", "data.workers=0", "run.threads=1"]
     model = videoadapt.adapt(folder, "loki", out_dir=out, backbone=MINI, num_frames=4, epochs=10, overrides=settings)
     assert model.classes == ["blue", "green thing", "red"] and not model.training
+    told, logger = capsys.readouterr().err, logging.getLogger("videoadapt")
+    assert told.count("validation top-1") == 10 and "best top-1" in told and not logger.handlers
     best = videoadapt.classify(model, next((folder / "red").iterdir()), top=1)
     assert best[0].name == "red"
     lists = [len((out / "lists" / f"{split}.csv").read_text().splitlines()) - 1 for split in ("train", "val")]
@@ -72,6 +76,8 @@ def test_pictures_make_an_image_model(tmp_path):
         ({"backbone": "vit_base_patch16_224"}, "pretrained: say where the weights of vit_base_patch16_224 are"),
         ({"backbone": CLIP_B16}, "model.pretrained: cannot download"),
         ({"overrides": "optim.epoch=1"}, "adapt: optim: unknown key 'epoch'"),
+        ({"epochs": "5"}, "epochs: '5' is no whole number of at least 1"),
+        ({"num_frames": 0}, "num_frames: 0 is no whole number"),
     ],
 )
 def test_a_mistake_is_one_line(changes, message, folder, tmp_path):

@@ -132,3 +132,26 @@ def test_a_skipped_step_leaves_weights_and_moments():
         assert outcome.skipped and outcome.failed
     torch.testing.assert_close(learner.state(), before, rtol=0, atol=0)
     assert not learner.step([good]).skipped
+
+
+def test_a_short_run_that_learnt_nothing_fails(run, tmp_path, monkeypatch):
+    _poison(monkeypatch, *range(1, 6))
+    code, err = run()
+    assert code == 2 and err.count("\n") == 1
+    assert "nothing was learnt: 5 of 8 steps were skipped, their loss or gradient was not finite; lower optim.lr" in err
+    assert (tmp_path / "run" / "resume_00000008.pt").exists()
+    assert run("run.resume=auto") == (2, err)
+
+
+def test_a_loss_that_is_not_finite_at_the_end_fails(run, monkeypatch):
+    _poison(monkeypatch, 8)
+    code, err = run()
+    assert code == 2 and "the training diverged: the loss of its last step is nan; lower optim.lr" in err
+
+
+def test_every_evaluation_is_a_line(run, caplog):
+    caplog.set_level(logging.INFO, "videoadapt")
+    assert run()[0] == 0
+    lines = [message for message in caplog.messages if message.startswith("epoch ")]
+    assert len(lines) == 2
+    assert re.fullmatch(r"epoch 1 of 2: loss \d\.\d{3}, validation top-1 \d+\.\d\d %", lines[0])

@@ -12,6 +12,7 @@ from typing import Any
 from videoadapt.errors import UserError
 
 _DRAFT = ".draft"
+_made: list[Path] = []  # folders that were not there before, outer ones first
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -47,15 +48,24 @@ def remove_drafts(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
+def remove_unused_folders() -> None:
+    """Remove what ``writable_folder`` made and nobody filled: a job that failed leaves no empty folders."""
+    while _made:
+        with suppress(OSError):  # it is not empty
+            _made.pop().rmdir()
+
+
 def writable_folder(path: str, key: str, room: int = 0) -> Path:
     """Make a folder if need be, and be sure that files of ``room`` bytes can be written there."""
     folder = Path(path)
     try:
+        new = [part for part in (*reversed(folder.parents), folder) if not part.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             if room and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, room)
-            return folder
+        _made.extend(new)
+        return folder
     except OSError as error:
         size = f" {room / 1e6:,.0f} MB" if error.errno in _FULL else ""
         raise UserError(f"{key}: cannot write{size} into {folder} ({error.strerror})") from None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from videoadapt.atomic import remove_unused_folders
 from videoadapt.errors import Interrupted, PeerLost, UserError
 
 MISTAKE, ALONE, STOPPED, ABORTED = 2, 3, 75, 130  # exit codes; 75 is "try again" in sysexits.h
@@ -41,6 +42,7 @@ def guarded(main: Callable[[], None]) -> None:
             raise
         sys.stdout.flush()  # here, where it can be told that it fails
     except UserError as error:
+        remove_unused_folders()
         _end(MISTAKE, f"{prefix}error: {error}")
     except Interrupted as stop:
         _end(STOPPED, f"{prefix}{stop}")

@@ -3,7 +3,8 @@
 Views are frames x clips x crops. Several protocols, such as --views 8x1x1,8x3x1,8x3x3, are scored in one pass over the
 videos. Without a checkpoint, model.zero_shot=action (or another set of prompt templates) tests CLIP itself on the class
 names. Under torchrun, the result is the same. The command prints a table and writes results.json and predictions.npz
-(index, label, scores) into run.out_dir; --report adds the page report.html.
+(index, label, scores) into run.out_dir, or into the folder of the checkpoint's run if run.out_dir is not set or holds
+another run; --report adds the page report.html.
 """
 
 import argparse
@@ -32,7 +33,9 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.overrides)
     from videoadapt.workflows import test_config
 
-    tested = test_config(config, args.checkpoint, args.views or (), steps=args.report)
+    # What the command line names is meant, also if something is there.
+    named = any(text.partition("=")[0].strip() in {"run", "run.out_dir"} for text in args.overrides)
+    tested = test_config(config, args.checkpoint, args.views or (), steps=args.report, replace=named)
     if tested is None:  # another rank tells
         return
     _show(tested)
@@ -40,6 +43,8 @@ def run(args: argparse.Namespace) -> None:
         from videoadapt.workflows.reporting import write_report  # slow to import, and needed here alone
 
         print(f"\n{write_report(tested)} shows it")
+    else:
+        print(f"\nresults.json and predictions.npz are in {tested.config.run.out_dir}")
 
 
 def _show(tested: "Tested") -> None:

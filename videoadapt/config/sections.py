@@ -12,13 +12,16 @@ Spec = dict[str, Any]  # {kind: name, **options}: the options are checked agains
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Magnitude = Annotated[int, Field(ge=1, le=30)]
 Share = Annotated[float, Field(ge=0, le=1)]
+_LONGEST_CLIP = 1024  # frames, which a model sees all at once
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 def check_views(text: str) -> str:
-    """``text``, or ValueError if it is no frames x clips x crops."""
+    """``text``, or ValueError if it is no frames x clips x crops, or if no memory would hold such a clip."""
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[13]", text):
         raise ValueError("views are frames x clips x crops with 1 or 3 crops, e.g. 32x3x3")
+    if int(text.partition("x")[0]) > _LONGEST_CLIP:
+        raise ValueError(f"a clip has {_LONGEST_CLIP} frames at most; take more clips, e.g. 32x10x1")
     return text
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+from tqdm import trange
 
 from videoadapt.demo import sprites
 from videoadapt.video.encode import write_video
@@ -36,7 +37,7 @@ def write_motion_videos(root: Path, train_per_class: int, val_per_class: int, se
         with (root / f"{split}.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["path", "label"])
-            for number in range(per_class * len(CLASSES)):
+            for number in trange(per_class * len(CLASSES), desc=f"{split} videos", leave=False, disable=None):
                 label = number % len(CLASSES)
                 path = f"videos/{split}_{number:04d}.mp4"
                 write_video(root / path, motion_clip(label, masks, generator), FPS)

@@ -3,7 +3,7 @@
 import io
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,9 @@ from videoadapt.errors import UserError
 from videoadapt.tensorfile import read_tensors
 
 log = logging.getLogger(__name__)
-RUN_FILES = (METRICS, "events.out.tfevents*", "last.safetensors", "best.safetensors", "resume_[0-9]*.pt")
+_BEGUN = (METRICS, "events.out.tfevents*")  # what a run has before it saves anything
+RUN_FILES = (*_BEGUN, "last.safetensors", "best.safetensors", "resume_[0-9]*.pt")
+TEST_FILES = ("results.json", "predictions*.npz", "report.html")  # what a test puts beside them
 _FORMAT = "videoadapt-resume-1"
 Count = Annotated[int, Field(ge=0, strict=True)]
 
@@ -132,6 +134,34 @@ def room_needed(model: torch.nn.Module, keep_last: int) -> int:
     """Bytes that the files of a run take at most, one more state than is kept among them."""
     once = sum(tensor.numel() * tensor.element_size() for tensor in trainable_tensors(model).values())
     return (3 * (keep_last + 1) + 3) * once + 2**24  # weights and two moments in a state; three checkpoints; the log
+
+
+def held_files(folder: Path, patterns: Sequence[str] = (*RUN_FILES, *TEST_FILES)) -> list[Path]:
+    """What runs and their tests have left in a folder."""
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def check_free(folder: Path, key: str, *, resume: bool) -> None:
+    """UserError if a run that begins there would remove what an earlier one has left.
+
+    With ``resume``, one that ended before its first state may begin anew: its log is all that it has, and perhaps the
+    checkpoint that is written just before that state.
+    """
+    held = held_files(folder)
+    if resume and not resume_states(folder):
+        unfinished = (*_BEGUN, "last.safetensors") if (folder / METRICS).exists() else _BEGUN
+        if held := [path for path in held if path not in held_files(folder, unfinished)]:
+            raise UserError(
+                f"{folder}: holds a run whose resume_*.pt are gone; {START_ANEW}, and removes {_and_more(held)}"
+            )
+    if held and not resume:
+        going_on = "run.resume=auto or " if resume_states(folder) or (folder / METRICS).exists() else "or "
+        removes = f"run.overwrite=true, which removes {_and_more(held)}"
+        raise UserError(f"{folder}: holds a run; choose another {key}, {going_on}{removes}")
+
+
+def _and_more(paths: Sequence[Path]) -> str:
+    return f"{paths[0].name}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def resume_states(folder: Path) -> list[Path]:

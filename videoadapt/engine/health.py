@@ -66,6 +66,17 @@ class Health:
             )
         log.warning("%s", message)
 
+    def check_learnt(self) -> None:
+        """At the end of a run: UserError if it did not learn, however few its steps were."""
+        skipped, steps = self.progress.failed_steps, self.progress.step
+        if 2 * skipped > steps:
+            what = f"nothing was learnt: {skipped} of {steps} steps were skipped, their loss or gradient was not finite"
+        elif not math.isfinite(self.progress.record.get("loss", 0.0)):
+            what = f"the training diverged: the loss of its last step is {self.progress.record['loss']:g}"
+        else:
+            return
+        raise UserError(f"{what}; lower optim.lr or set optim.clip_grad")
+
     def _stop_for(self, message: str) -> NoReturn:
         raise UserError(
             f"{len(self.progress.unreadable)} of {self.num_videos} training videos are unreadable, more than "

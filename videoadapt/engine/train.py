@@ -1,7 +1,9 @@
 """The training loop."""
 
+import logging
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -19,6 +21,7 @@ from videoadapt.engine.shard import gathered
 from videoadapt.errors import Interrupted
 from videoadapt.signals import StopSignals
 
+log = logging.getLogger(__name__)
 _LESS_MEMORY = (
     "lower optim.batch_size and raise optim.accumulate as much, or set run.activation_checkpointing=block, "
     "run.precision=bf16 or run.shard=true under torchrun"
@@ -96,10 +99,13 @@ def train(
                 with stop.at_once(), gathered(learner.model):  # all is saved
                     scores = evaluate(learner.model)
             progress.epoch += 1
+            if scores and ranks.is_main:
+                _tell(progress, recipe.epochs, scores, bar)
             run_log.write(progress.step, progress.epoch, **progress.record, **scores)
             progress.logged = progress.step
             health.share()
             folder.save(learner, progress, scores.get("top1"))
+    health.check_learnt()
     return progress
 
 
@@ -142,6 +148,13 @@ def _note(
     if not ends:
         run_log.write(progress.step, progress.step / steps, **progress.record)
         progress.logged = progress.step
+
+
+def _tell(progress: Progress, epochs: int, scores: Mapping[str, float], bar: tqdm) -> None:
+    """The line of an evaluation, below what the bar has drawn."""
+    bar.clear()
+    loss = progress.record.get("loss", math.nan)
+    log.info("epoch %d of %d: loss %.3f, validation top-1 %.2f %%", progress.epoch, epochs, loss, scores["top1"])
 
 
 def _bar(total: int, done: int, enabled: bool) -> tqdm:

@@ -1,6 +1,8 @@
 """From a folder of videos to a model of them, without a config file."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from videoadapt.config import make_config
 from videoadapt.data.annotations import CONVERTERS, Annotations, divide
 from videoadapt.data.lists import write_list, write_text
 from videoadapt.engine import distributed
+from videoadapt.engine.folder import check_free
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, load_backbone
 from videoadapt.models.classifier import Classifier
@@ -35,7 +38,8 @@ def adapt(
     """Train on a folder with one subfolder of videos or pictures for each class; the best model, where it was trained.
 
     Where there are no ``train`` and ``val`` folders above the classes, a fifth of each class is held out. ``out_dir``
-    keeps lists, config.yaml (with which 'videoadapt test' and 'videoadapt train' go on) and the checkpoints.
+    keeps lists, config.yaml (with which 'videoadapt test' and 'videoadapt train' go on) and the checkpoints. Loss and
+    validation accuracy are logged (``videoadapt``, INFO), on stderr where no logging is set up.
 
     Args:
         method: a name of ``videoadapt.workflows.methods.METHODS``.
@@ -45,7 +49,10 @@ def adapt(
 
     Raises UserError (a ValueError) for a mistake that the caller can correct.
     """
-    root, out = Path(folder), writable_folder(str(out_dir), "out_dir")
+    root, out = Path(folder), Path(out_dir)
+    for name, number in (("epochs", epochs), ("num_frames", num_frames)):
+        if not isinstance(number, int) or number < 1:
+            raise UserError(f"{name}: {number!r} is no whole number of at least 1")
     if not root.is_dir():
         raise UserError(f"{root}: is no folder")
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
@@ -76,11 +83,29 @@ def adapt(
         "run": {"out_dir": str(out), "eval_every": max(epochs // 10, 1)},
     }
     checked = make_config(config, overrides, "adapt")
-    if (out / "metrics.jsonl").exists() and not (checked.run.resume or checked.run.overwrite):
-        raise UserError(f"{out}: holds a run; choose another out_dir, or run.resume=auto or run.overwrite=true")
+    if not checked.run.overwrite:
+        check_free(out, "out_dir", resume=bool(checked.run.resume))
     _write_lists(found, lists)
-    train_config(checked)
+    with _heard():
+        train_config(checked)
     return builders.load_checkpoint(out / "best.safetensors", distributed.start(checked.run.device).device)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """What is logged meanwhile is shown on stderr, if nobody else has set up logging."""
+    logger = logging.getLogger("videoadapt")
+    if logger.hasHandlers():
+        yield
+        return
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _lists(found: Annotations, folder: Path) -> dict[str, Path]:

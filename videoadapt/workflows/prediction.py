@@ -1,6 +1,7 @@
 """What a model says of files: whole, or window by window."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ def classify(model: Classifier, path: str | Path, top: int = 5, views: str | Non
 
 def best(classes: Sequence[str], probabilities: np.ndarray, top: int) -> list[Answer]:
     """The likeliest classes, best first."""
-    if top < 1:
-        raise UserError(f"top {top}: name at least one class")
+    if not isinstance(top, int) or top < 1:
+        raise UserError(f"top {top!r}: a whole number of classes to name, at least one")
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [Answer(int(label), classes[label], float(probabilities[label])) for label in order]
 
@@ -70,7 +71,7 @@ def classify_files(
 ) -> Iterator[tuple[str, np.ndarray | VideoReadError]]:
     """Each file with its probabilities (k,), or why it cannot be read; in order, as they come."""
     chosen = _views(model, views)
-    names = [str(path) for path in ([paths] if isinstance(paths, str) else paths)]
+    names = [checked_path(path) for path in ([paths] if isinstance(paths, str) else paths)]
     broken: dict[int, VideoReadError] = {}
     loader = builders.build_file_loader(model.config, names, chosen)
 
@@ -98,12 +99,15 @@ def classify_windows(
         seconds: length of a window; at a variable frame rate, of so many frames as are shown in that time on average.
         step: from one window to the next; half a window by default.
     """
+    name = checked_path(path)
+    if not all(isinstance(value, int | float) for value in (seconds, step or 1)):
+        raise UserError(f"windows of {seconds!r} every {step!r}: both must be numbers of seconds")
     step = seconds / 2 if step is None else step
     if not (0 < seconds < math.inf and 0 < step < math.inf):
         raise UserError(f"windows of {seconds:g} s every {step:g} s: both must be more than 0, and finite")
     chosen = _views(model, views)
     reader, indices, transform = builders.file_reading(model.config, chosen)
-    with reader.open(str(path)) as video:
+    with reader.open(name) as video:
         fps = video.fps or 1.0  # a picture has none
         windows = sliding_windows(video.num_frames, max(round(seconds * fps), 1), max(round(step * fps), 1))
         samples = window_samples(video, windows, reader, indices, transform)
@@ -175,9 +179,23 @@ def own_names(paths: Sequence[Path]) -> list[str]:
     return list(names)
 
 
+def checked_path(path: object) -> str:
+    """The path, or UserError for what names no file: pixels would be printed whole, an address lose a slash."""
+    if not isinstance(path, str | os.PathLike):
+        kind = type(path).__name__
+        raise UserError(
+            f"a {kind} is no path of a video or picture; model(clips) takes pixels, as 'Use a checkpoint' says"
+        )
+    if "://" in str(path):
+        raise UserError(f"{path}: is an address, and only files are read; fetch it first")
+    return str(path)
+
+
 def _views(model: Classifier, views: str | None) -> Views:
     if not hasattr(model, "config"):
         raise UserError("this model knows no config and no class names; load_checkpoint and adapt give one that does")
+    if views is not None and not isinstance(views, str):
+        raise UserError(f"views {views!r}: is no text; views are frames x clips x crops, e.g. '8x3x3'")
     found = builders.parse_views(views) if views else [builders.test_views(model.config)]
     if len(found) > 1:
         raise UserError(f"views {views}: one protocol, please; several are for a test")

@@ -16,14 +16,16 @@ import torch
 from videoadapt import builders
 from videoadapt.adapters.attach import merge_linears
 from videoadapt.atomic import atomically, writable_folder
-from videoadapt.config import Config
+from videoadapt.config import Config, RunConfig
 from videoadapt.data.views import Views, plan
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.evaluate import Predictions
 from videoadapt.engine.fusion import Scores, packed
 from videoadapt.engine.hub import find_checkpoint
+from videoadapt.engine.log import METRICS
 from videoadapt.engine.metrics import ACCURACIES
+from videoadapt.engine.progress import counted
 from videoadapt.errors import UserError
 
 _PACKAGES = ("videoadapt", "torch", "torchvision", "timm", "av", "decord", "torchcodec")
@@ -77,17 +79,23 @@ class Tested:
 
 
 def test_config(
-    config: Config, checkpoint: str | Path | None, protocols: str | Sequence[Views] = (), steps: bool = False
+    config: Config,
+    checkpoint: str | Path | None,
+    protocols: str | Sequence[Views] = (),
+    steps: bool = False,
+    replace: bool = False,
 ) -> Tested | None:
-    """Test what a config says, every forward pass once for all protocols, and write into its ``run.out_dir``.
+    """Test what a config says, every forward pass once for all protocols, and write into ``results_folder``.
 
     results.json and predictions.npz (index, label, scores) are the last protocol's; predictions_<views>.npz are those
-    of the others. Also one of torchrun's ranks: the first gets the result, the others None.
+    of the others. Also one of torchrun's ranks: the first gets the result, the others None. The config of the result
+    has the folder as its ``run.out_dir``.
 
     Args:
         checkpoint: what to test; None for ``model.zero_shot``.
         protocols: such as ``"8x1x1,8x3x3"``; ``test.views`` by default.
         steps: also score the last protocol with fewer of its views.
+        replace: write into ``run.out_dir`` whatever is there.
     """
     protocols = builders.parse_views(protocols) if isinstance(protocols, str) else list(protocols)
     if protocols:
@@ -96,28 +104,54 @@ def test_config(
     ranks = distributed.start(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    model, classes = _model(config, checkpoint, ranks.device)
+    file = None if checkpoint is None else find_checkpoint(checkpoint)
+    if not replace:
+        out_dir = distributed.from_main(str(results_folder(config.run, checkpoint, file)) if ranks.is_main else None)
+        config = config.model_copy(update={"run": config.run.model_copy(update={"out_dir": out_dir})})
+    model, classes = _model(config, file, ranks.device)
     views = plan(protocols, steps)
     loader = builders.build_test_loader(config, "test", views, ranks)
     count = len(loader.dataset)
     room = count * (16 + 4 * config.data.num_classes) * len(protocols) + 2**20
-    out_dir = writable_folder(config.run.out_dir, "run.out_dir", room)
-    predictions = builders.build_evaluator(config, ranks).sweep(model, loader, count, views.selections)
+    folder = writable_folder(config.run.out_dir, "run.out_dir", room)
+    samples = counted(loader, "testing", ranks.is_main)
+    predictions = builders.build_evaluator(config, ranks).sweep(model, samples, count, views.selections)
     distributed.stop()
     if not ranks.is_main:
         return None
     tested = Tested(config, checkpoint, classes, ranks.device, [str(views) for views in protocols], predictions)
-    _write(out_dir, tested)
+    _write(folder, tested)
     return tested
 
 
-def _model(config: Config, checkpoint: str | Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
+def results_folder(run: RunConfig, checkpoint: str | Path | None, file: Path | None) -> Path:
+    """Where the results of a checkpoint, which is this file, go: never over those of another run.
+
+    That is ``run.out_dir`` if the config names it and no other run has been there, else the folder of the checkpoint's
+    own run. Without such a folder, UserError if the results of a run would be lost.
+    """
+    wanted = Path(run.out_dir)
+    own = file.parent if file is not None and (file.parent / METRICS).is_file() else None
+    if own is not None and (wanted.resolve() == own.resolve() or "out_dir" not in run.model_fields_set):
+        return own
+    before, holds_run = _tested_before(wanted), (wanted / METRICS).is_file()
+    if own is None:
+        if holds_run and before not in {None, str(checkpoint)}:
+            raise UserError(f"{wanted}: holds the results of {before}; say with run.out_dir=DIR where the new ones go")
+        return wanted
+    if holds_run or (before is not None and not Path(before).resolve().is_relative_to(own.resolve())):
+        what = "another run" if holds_run else f"the results of {before}"
+        log.warning("%s holds %s: the results go to %s, beside the checkpoint", wanted, what, own)
+        return own
+    return wanted
+
+
+def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
     """What is tested, and its class names."""
     if (checkpoint is None) == (config.model.zero_shot is None):
         raise UserError("a test takes --checkpoint FILE or, without one, model.zero_shot=<templates>")
     if checkpoint is None:
         return builders.build_zero_shot(config, device), builders.class_names(config.data)
-    checkpoint = find_checkpoint(checkpoint)
     tensors, about = read_checkpoint(checkpoint)
     builders.check_checkpoint(config, about, checkpoint)
     model = builders.build_model(config.model, device)

@@ -11,8 +11,16 @@ from videoadapt.atomic import atomically, remove_drafts, writable_folder
 from videoadapt.config import WITHOUT_EFFECT, Config, RunConfig, first_difference, load_config
 from videoadapt.data.views import Views, plan
 from videoadapt.engine import distributed
-from videoadapt.engine.folder import RUN_FILES, Progress, RunFolder, resume_states, room_needed
-from videoadapt.engine.learner import START_ANEW
+from videoadapt.engine.folder import (
+    RUN_FILES,
+    Progress,
+    RunFolder,
+    check_free,
+    held_files,
+    resume_states,
+    room_needed,
+)
+from videoadapt.engine.progress import counted
 from videoadapt.engine.shard import shard_frozen
 from videoadapt.engine.train import train
 from videoadapt.errors import UserError
@@ -56,7 +64,9 @@ def train_config(config: Config) -> Progress:
         folder,
         recipe=builders.build_recipe(config),
         ranks=ranks,
-        evaluate=lambda model: evaluator(model, val_loader, len(val_loader.dataset)).scalars(),
+        evaluate=lambda model: evaluator(
+            model, counted(val_loader, "validating", ranks.is_main), len(val_loader.dataset)
+        ).scalars(),
         resume=resume,
     )
     if ranks.is_main:
@@ -73,22 +83,19 @@ def _claim(config: Config, ranks: distributed.Ranks, room: int) -> bool:
 
 def _claim_here(config: Config, room: int) -> bool:
     resume, overwrite, out_dir = config.run.resume, config.run.overwrite, Path(config.run.out_dir)
-    held = sum(path.stat().st_size for pattern in RUN_FILES for path in out_dir.glob(pattern))
+    going_on = bool(resume and resume_states(out_dir))
+    if resume is True and not going_on:
+        raise UserError(f"{out_dir}: nothing to resume, it holds no resume_*.pt; run.resume=auto starts anew then")
+    if not overwrite:
+        check_free(out_dir, "run.out_dir", resume=bool(resume))
+    held = sum(path.stat().st_size for path in held_files(out_dir, RUN_FILES))
     writable_folder(config.run.out_dir, "run.out_dir", max(room - held, 0))
     remove_drafts(out_dir)
-    if resume and resume_states(out_dir):
+    if going_on:
         _check_resumable(config, load_config(out_dir / "config.yaml"), out_dir)
         return True
-    if resume is True:
-        raise UserError(f"{out_dir}: nothing to resume, it holds no resume_*.pt; run.resume=auto starts anew then")
-    metrics = out_dir / "metrics.jsonl"
-    if (out_dir / "best.safetensors").exists() and resume and not overwrite:  # it came after a state
-        raise UserError(f"{out_dir}: holds a run whose resume_*.pt are gone; {START_ANEW}, and removes it")
-    if metrics.exists() and metrics.stat().st_size and not overwrite and resume != "auto":
-        raise UserError(f"{out_dir}: holds a run; choose another run.out_dir, run.resume=auto or run.overwrite=true")
-    for pattern in RUN_FILES:
-        for path in out_dir.glob(pattern):
-            path.unlink()
+    for path in held_files(out_dir):  # results too: those of an earlier run would pass for this one's
+        path.unlink()
     text = yaml.safe_dump(config.model_dump(), sort_keys=False)
     atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     return False
