@@ -207,11 +207,18 @@ def test_the_original_npz_fills_the_vit(tmp_path):
     assert larger.pos_embed.shape == (1, 37, 64)
 
 
-@pytest.mark.parametrize("change", ["missing", "depth", "patch", "layer scale", "no patch bias", "garbage"])
+@pytest.mark.parametrize(
+    "change",
+    ["missing", "depth", "patch", "layer scale", "no patch bias", "garbage", "int8", "complex64", "V2", "infinity"],
+)
 def test_a_wrong_npz_is_an_error(change, tmp_path):
     arrays = _to_jax(timm.create_model("vit_base_patch16_224", num_classes=0, **TINY))
     if change == "missing":
         del arrays["Transformer/encoderblock_1/MlpBlock_3/Dense_1/bias"]
+    if change in ("int8", "complex64", "V2"):  # V2: two bytes of unknown meaning, as numpy stores JAX's bfloat16
+        arrays["embedding/bias"] = np.zeros(64, change)
+    if change == "infinity":
+        arrays["embedding/bias"][3] = np.inf
     options = {**TINY, **{"depth": {"depth": 1}, "patch": {"patch_size": 16}}.get(change, {})}
     name = {"layer scale": "vit_base_patch14_dinov2", "no patch bias": B16}.get(change, "vit_base_patch16_224")
     np.savez(tmp_path / "w.npz", **arrays)

@@ -91,6 +91,31 @@ def test_a_tower_without_text_cannot_test_zero_shot(zero_shot_config, small_clip
     assert code == 2 and "zero-shot needs CLIP's text tower too" in err
 
 
+@pytest.mark.parametrize(
+    ("key", "dtype", "message"),
+    [
+        ("text_projection", torch.int8, "text_projection holds int8; quantised"),
+        ("logit_scale", torch.bool, "holds bool"),
+    ],
+)
+def test_a_quantised_text_tower_is_refused(key, dtype, message, zero_shot_config, small_clip):
+    state = torch.load(small_clip, weights_only=True)
+    torch.save({**state, key: state[key].to(dtype)}, small_clip)
+    with pytest.raises(UserError, match=message):
+        videoadapt.builders.build_zero_shot(videoadapt.load_config(zero_shot_config))
+
+
+def test_both_towers_lose_a_prefix_and_have_the_activation_of_the_backbone(zero_shot_config, small_clip):
+    plain = videoadapt.builders.build_zero_shot(videoadapt.load_config(zero_shot_config))
+    state = torch.load(small_clip, weights_only=True)
+    torch.save({"state_dict": {f"clip.{key}": value for key, value in state.items()}}, small_clip)
+    prefixed = videoadapt.builders.build_zero_shot(videoadapt.load_config(zero_shot_config))
+    assert torch.equal(prefixed.classes, plain.classes)
+    changes = ["model.backbone_options.act_layer=gelu"]
+    other = videoadapt.builders.build_zero_shot(videoadapt.load_config(zero_shot_config, changes))
+    assert not torch.equal(other.classes, plain.classes)
+
+
 def test_training_refuses_zero_shot(zero_shot_config):
     with pytest.raises(UserError, match="model.zero_shot: a test of the bare CLIP"):
         build_model(videoadapt.load_config(zero_shot_config).model)

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import pickletools
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -35,13 +36,33 @@ def read_tensors(path: Path) -> Any:
                 with zipfile.ZipFile(path) as archive:
                     if wrong := archive.testzip():  # torch does not look at the checksums that it writes
                         raise ValueError(f"{wrong} is damaged")
-                    if any(name.endswith("/constants.pkl") for name in archive.namelist()):  # only TorchScript has them
+                    if _is_script(archive):
                         return _state_dict(_TorchScript(archive).load())
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # what the reader makes of any bytes at all
             text = str(error).strip().splitlines()
             what = text[0].split(". ")[0] if text else "it says no more"
             raise ValueError(f"{type(error).__name__}: {what}") from None
+
+
+def script_classes(path: Path) -> set[str]:
+    """Names of the classes of the modules in a TorchScript file; none of any other file."""
+    if not zipfile.is_zipfile(path):
+        return set()
+    with zipfile.ZipFile(path) as archive:
+        if not _is_script(archive):
+            return set()
+        program = archive.read(f"{_folder(archive)}/data.pkl")
+    named = [str(argument) for code, argument, _ in pickletools.genops(program) if code.name == "GLOBAL"]
+    return {name.split(" ")[-1] for name in named if name.startswith("__torch__")}
+
+
+def _is_script(archive: zipfile.ZipFile) -> bool:
+    return any(name.endswith("/constants.pkl") for name in archive.namelist())  # only TorchScript has them
+
+
+def _folder(archive: zipfile.ZipFile) -> str:
+    return archive.namelist()[0].split("/")[0]
 
 
 class _Module:
@@ -55,7 +76,7 @@ class _TorchScript(pickle.Unpickler):
     """Knows tensors, containers and modules, and no other name. (``torch.jit.load`` would run ``__setstate__``.)"""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive, self._folder = archive, archive.namelist()[0].split("/")[0]
+        self._archive, self._folder = archive, _folder(archive)
         super().__init__(io.BytesIO(archive.read(f"{self._folder}/data.pkl")))
 
     def find_class(self, module: str, name: str) -> Any:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from videoadapt.errors import UserError
 from videoadapt.models.clip_names import to_timm
+from videoadapt.models.weight_file import check_numbers
 
 _ADAPTERS = (
     (".T_Adapter_in.", ".time_in."),
@@ -45,6 +46,7 @@ def load_aim(model: nn.Module, state: Mapping[str, Tensor], frozen: bool = True)
     wanted = dict(model.named_parameters())
     if different := sorted(weights.keys() ^ wanted.keys()):
         raise UserError(f"AIM weights and model differ in {different[0]} and {len(different) - 1} more tensors")
+    check_numbers(weights, "AIM weights")
     with torch.no_grad():
         for name, parameter in wanted.items():
             if weights[name].shape != parameter.shape:

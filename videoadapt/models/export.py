@@ -16,6 +16,7 @@ from videoadapt.errors import UserError
 from videoadapt.models.block import SLOTS
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.clip_names import to_clip
+from videoadapt.models.weight_file import check_numbers
 
 _NO_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # in OpenAI's files
 
@@ -92,6 +93,7 @@ def open_clip_state(model: Classifier, original: Mapping[str, Tensor]) -> dict[s
     if unfit := [key for key in tower if tower[key].shape != original[key].shape]:
         raise UserError(f"the CLIP to export into has another shape of {unfit[0]}; is model.image_size its own?")
     kept = {key: value for key, value in original.items() if key not in _NO_WEIGHTS}
+    check_numbers(kept, "the CLIP to export into")
     return {key: tower.get(key, value).detach().float().clone() for key, value in kept.items()}
 
 

@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.errors import UserError
+from videoadapt.models.activation import uses_quickgelu
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.pretrained import open_clip_file, open_clip_name, read_state_dict
+from videoadapt.models.weight_file import check_numbers, of_image_model
 from videoadapt.precision import without_autocast
 
 
@@ -62,11 +64,13 @@ def zero_shot(
     import open_clip  # slow to import, and needed here alone
 
     name = open_clip_name(backbone)
-    clip = open_clip.CLIP(**open_clip.get_model_config(name)).eval()
-    state = read_state_dict(open_clip_file(backbone, pretrained))
+    sizes = open_clip.get_model_config(name)
+    clip = open_clip.CLIP(**{**sizes, "quick_gelu": uses_quickgelu(image)}).eval()  # both towers have the same
+    state, source = of_image_model(read_state_dict(open_clip_file(backbone, pretrained)), pretrained)
     wanted = {key for key in clip.state_dict() if not key.startswith("visual.") or key == "visual.proj"}
     if missing := sorted(wanted - state.keys()):
         raise UserError(f"{pretrained}: no weights for {missing[0]}; zero-shot needs CLIP's text tower too")
+    check_numbers({key: state[key] for key in wanted}, source)
     try:
         clip.load_state_dict({key: state[key] for key in wanted}, strict=False)
     except RuntimeError as error:
