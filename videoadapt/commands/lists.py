@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> None:
         try:
             found = prepare_lists(dataset, source, args.out or Path("data_lists", dataset), args.allow_missing)
             print(table(["split", "listed", "found", "missing"], found.rows))
+            if found.notes:
+                print("\n".join(found.notes))
             if found.problem:
                 raise UserError(found.problem)
-            print("\n".join(found.notes))
         except UserError as error:
             failures.append(f"{dataset}: {error}" if len(datasets) > 1 else str(error))
     if failures:

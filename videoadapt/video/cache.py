@@ -4,14 +4,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import av
 
 from videoadapt.atomic import atomically
 from videoadapt.errors import UserError
 from videoadapt.video.decode import VideoReadError, open_video
-from videoadapt.video.media import PICTURES
+from videoadapt.video.media import is_still, kind_of_name
 from videoadapt.video.reader import read_pieces
 from videoadapt.video.store import Store
 
@@ -32,7 +32,7 @@ class VideoCache:
 
     @contextmanager
     def __call__(self, store: Store, name: str) -> Iterator[Path]:
-        """The copy of a video, made if there is none; the file itself if it is a picture or cannot be read whole."""
+        """The copy of a video, made if there is none; the file itself if it is a picture, or cannot be read whole."""
         copy = self._copy(store, name)
         if copy is not None:
             yield copy
@@ -41,7 +41,7 @@ class VideoCache:
                 yield path
 
     def _copy(self, store: Store, name: str) -> Path | None:
-        if PurePosixPath(name).suffix.lower() in PICTURES or name in self._refused:
+        if kind_of_name(name) == "picture" or name in self._refused:
             return None
         try:
             version = store.version(name)
@@ -53,6 +53,9 @@ class VideoCache:
                 return copy
             self.folder.mkdir(parents=True, exist_ok=True)
             with store.local(name) as path:
+                if is_still(path):  # whatever its name
+                    self._refused.add(name)
+                    return None
                 atomically(copy, lambda draft: self._write(path, draft))
         except VideoReadError:
             self._refused.add(name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from videoadapt.video.decode import Backend, Reader, VideoReadError, open_video
 from videoadapt.video.decode.pyav import PyavVideo
-from videoadapt.video.media import PICTURES
+from videoadapt.video.media import is_still
 from videoadapt.video.reader import read_pieces
 
 UNREADABLE = ("missing", "empty", "unreadable", "damaged", "hung", "crashed")  # what cannot be used, worst first
@@ -47,7 +47,7 @@ def inspect_video(
     except VideoReadError as error:
         return Finding(path, _why(file, str(error)), str(error))
     finding = finding._replace(seconds=round(time.perf_counter() - began, 3))
-    if finding.status != "ok" or file.suffix.lower() in PICTURES:
+    if finding.status != "ok" or is_still(file):
         return finding
     if finding.frames < min_frames:
         return finding._replace(status="short", detail=f"{finding.frames} frames, fewer than {min_frames}")
@@ -76,6 +76,8 @@ def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:
 
 def _oddities(file: Path, backend: str, decoder: str) -> list[str]:
     """What is unusual about a file that is read right, and may come out wrong elsewhere."""
+    if decoder == "pillow":
+        return ["an animated picture"]
     found = [] if decoder == backend else [f"read with {decoder}"]
     try:
         with PyavVideo(file) as video:

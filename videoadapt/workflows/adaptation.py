@@ -17,10 +17,11 @@ from videoadapt.engine.folder import check_free
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import MINI, load_backbone
 from videoadapt.models.classifier import Classifier
-from videoadapt.video.media import PICTURES
+from videoadapt.video.media import is_still
 from videoadapt.workflows.methods import method_changes
 from videoadapt.workflows.training import train_config
 
+log = logging.getLogger(__name__)
 CLIP_B16 = "vit_base_patch16_clip_quickgelu_224"
 
 
@@ -57,7 +58,9 @@ def adapt(
         raise UserError(f"{root}: is no folder")
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     found = divide(CONVERTERS["folder"](root, root), val_share=0.2, seed=0)
-    video = not all(Path(record.path).suffix.lower() in PICTURES for part in found.splits.values() for record in part)
+    for note in found.notes:
+        log.warning("%s", note)
+    video = not all(is_still(root / record.path) for part in found.splits.values() for record in part)
     lists = _lists(found, out / "lists")
     data = {**{key: str(path) for key, path in lists.items()}, "root": str(root), "num_classes": len(found.classes)}
     pretrained = pretrained or {MINI: "embedded", CLIP_B16: "openai"}.get(backbone)

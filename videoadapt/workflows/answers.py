@@ -10,7 +10,8 @@ from videoadapt.data.windows import Window
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.timeline import draw_timeline
-from videoadapt.video import PICTURES, VideoReadError
+from videoadapt.video import VideoReadError
+from videoadapt.video.media import is_still
 from videoadapt.workflows.prediction import (
     Answer,
     best,
@@ -87,7 +88,7 @@ def _targets(paths: Sequence[Path], out: str) -> dict[Path, Path]:
 
 
 def _annotated(source: Path, target: Path, captions: list[tuple[Window, str]]) -> dict[str, str]:
-    target = target.with_suffix(".annotated.png" if source.suffix.lower() in PICTURES else ".annotated.mp4")
+    target = target.with_suffix(".annotated.png" if is_still(source) else ".annotated.mp4")
     try:
         write_annotated(source, target, captions)
     except (UserError, OSError) as error:

@@ -15,7 +15,7 @@ from videoadapt.models.attention import attend, class_token_maps, rollout_maps
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.attention import draw_maps, draw_time
 from videoadapt.video import VideoReadError
-from videoadapt.video.media import PICTURES
+from videoadapt.video.media import is_still
 from videoadapt.workflows.prediction import own_names
 
 _FRAMES = 8  # of a video, for an image model
@@ -45,7 +45,7 @@ def look(model: Classifier, path: Path, block: int | None = -1) -> Looked:
     clip = sample.views()
     attention = attend(model, clip.to(next(model.parameters()).device))
     maps = rollout_maps(attention) if block is None else class_token_maps(attention, block)
-    count = 1 if path.suffix.lower() in PICTURES else clip.shape[2]
+    count = 1 if is_still(path) else clip.shape[2]
     time = attention.time[-1 if block is None else block].cpu().numpy() if attention.time and count > 1 else None
     return Looked(clip[0].permute(1, 2, 3, 0)[:count].numpy(), maps[:count].float().cpu().numpy(), time)
 
@@ -63,7 +63,7 @@ def draw_attention(
     depth = max(len(getattr(model.backbone, "blocks", ())) for model in models.values())
     where = "rollout" if block is None else f"block {block % max(depth, 1)} of {depth}, counted from 0"
     title = f"class token, {where}"
-    pictures = [path for path in files if path.suffix.lower() in PICTURES]
+    pictures = [path for path in files if is_still(path)]
     written = []
     for start in range(0, len(pictures), _SHEET):
         target = folder / ("attention.png" if start == 0 else f"attention_{start // _SHEET + 1}.png")

@@ -77,6 +77,7 @@ def _written(folder: Path, annotations: Annotations, videos: Path, allow_missing
     rows = [
         (name, len(part.found) + len(part.missing), len(part.found), len(part.missing)) for name, part in splits.items()
     ]
+    said = list(dict.fromkeys([*annotations.notes, *([note] if note else []), *notes]))
     missing = [(split, *record) for split, part in splits.items() for record in part.missing]
     if missing:
         write_csv(folder / "missing.csv", ("split", "path", "label"), missing)
@@ -87,16 +88,16 @@ def _written(folder: Path, annotations: Annotations, videos: Path, allow_missing
             f"missing files: {len(missing)}, first {missing[0][1]}; {folder / 'missing.csv'} names them all, "
             "--allow-missing writes lists without them"
         )
-        return Prepared(rows, [], problem)
+        return Prepared(rows, said, problem)
     written = {name: part.found for name, part in splits.items() if part.found}
     if not written:
-        return Prepared(rows, [], f"not one file is listed and lies below {videos}; is --videos right?")
+        return Prepared(rows, said, f"not one file is listed and lies below {videos}; is --videos right?")
     for name, records in written.items():
         write_list(folder / f"{name}.csv", records)
     write_text(folder / "classes.txt", "".join(f"{name}\n" for name in annotations.classes))
     absent = [f"{name}: none of its files is there, no list is written" for name in splits if name not in written]
     summary = _summary(folder, written, len(annotations.classes), videos)
-    return Prepared(rows, [*annotations.notes, *([note] if note else []), *notes, *absent, summary])
+    return Prepared(rows, [*said, *absent, summary])
 
 
 def _summary(folder: Path, written: dict[str, list], classes: int, videos: Path) -> str:

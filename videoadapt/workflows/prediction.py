@@ -1,5 +1,6 @@
 """What a model says of files: whole, or window by window."""
 
+import logging
 import math
 import os
 from collections import Counter
@@ -23,7 +24,8 @@ from videoadapt.models.classifier import Classifier
 from videoadapt.report.caption import captioned
 from videoadapt.video import VideoReadError, open_video
 from videoadapt.video.encode import write_video
-from videoadapt.video.media import MEDIA, PICTURES
+from videoadapt.video.media import is_still
+from videoadapt.video.walk import LeftOut, media_below
 
 _PIECE = 32  # frames of an annotated copy that stand in memory
 
@@ -132,7 +134,7 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
                 for number, frame in zip(numbers, video.frames(numbers), strict=True):
                     yield captioned(frame, captions[int(np.abs(middles - number).argmin())][1])
 
-        if source.suffix.lower() in PICTURES:
+        if is_still(source):
             image = Image.fromarray(next(frames()))
             atomically(target, lambda draft: image.save(draft, "PNG"))
             return
@@ -144,25 +146,39 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
 
 
 def media_files(arguments: Sequence[str]) -> list[Path]:
-    """Files, the videos and pictures below folders, and globs, in that order; UserError for what leads to none."""
+    """Files, the videos and pictures below folders, and globs, in that order; UserError for what leads to none.
+
+    The log tells what is left out of a folder.
+    """
     return list(dict.fromkeys(path for text in arguments for path in _media(text)))
 
 
 def _media(text: str) -> list[Path]:
-    path = Path(text)
+    path, left_out = Path(text), LeftOut(Path(text))
     try:
         if not text:
             raise ValueError
         if path.is_file():
             return [path]
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA and p.is_file())
-        else:
-            found = sorted(p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file())
+        found = sorted(p for p, _ in media_below(path, left_out)) if path.is_dir() else _matched(path)
     except (OSError, ValueError):  # a name that is too long, no name, "a**b"
         found = []
     if not found:
-        raise UserError(f"{text or 'an empty name'}: no such file, and no folder or glob with videos or pictures")
+        why = f"; {left_out}" if str(left_out) else ""
+        raise UserError(f"{text or 'an empty name'}: no such file, and no folder or glob with videos or pictures{why}")
+    if str(left_out):
+        log.log(logging.WARNING if left_out.doubtful else logging.INFO, "%s", left_out)
+    return found
+
+
+def _matched(pattern: Path) -> list[Path]:
+    """The files that a glob names; folders in which it names nothing are told."""
+    matched = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    found = [path for path in matched if path.is_file()]
+    entered = {folder for path in found for folder in path.parents}
+    if found and (passed := [path for path in matched if path.is_dir() and path not in entered]):
+        first = f"{len(passed)}, first {passed[0]}"
+        log.warning("%s: folders are passed over: %s; to have them read, name them", pattern, first)
     return found
 
 

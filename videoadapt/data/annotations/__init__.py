@@ -79,7 +79,8 @@ def locate(annotations: Annotations, videos: Path) -> tuple[dict[str, Split], li
             splits[split].found.append(Record(path, record.label))
     outside = sum(Path(path).is_absolute() for path in owners)
     notes = [f"{files.elsewhere} files lie in other folders than listed"] if files.elsewhere else []
-    return splits, notes + ([f"{outside} files lie outside {videos} and keep absolute paths"] if outside else [])
+    notes += [f"{outside} files lie outside {videos} and keep absolute paths"] if outside else []
+    return splits, [str(files.left_out), *notes] if str(files.left_out) else notes
 
 
 def divide(annotations: Annotations, val_share: float, seed: int) -> Annotations:

@@ -1,19 +1,27 @@
 """Data sets that come as folders of classes, or as the lists of another toolkit."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from videoadapt.data.annotations.common import SPLITS, Annotations, class_list, split_files
-from videoadapt.data.annotations.files import walk
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
 from videoadapt.video.media import MEDIA
+from videoadapt.video.walk import LeftOut, media_below
+
+_NAMED = 5  # of folders with nothing to show
+log = logging.getLogger(__name__)
 
 
 def class_folders(_folder: Path, videos: Path) -> Annotations:
-    """``{train,val,test}/class/file`` or ``class/file``: the latter is one split, still to be divided."""
-    files = [path.relative_to(videos) for path in walk(videos) if path.suffix.lower() in MEDIA]
+    """``{train,val,test}/class/file`` or ``class/file``: the latter is one split, still to be divided.
+
+    What is left out is in the notes, and a folder in which that leaves nothing is told in the log: it is no class.
+    """
+    left_out = LeftOut(videos)
+    files = [path.relative_to(videos) for path, _ in media_below(videos, left_out)]
     tops = {path.parts[0] for path in files if len(path.parts) > 1}
     parts = {top: SPLITS[top.lower()] for top in sorted(tops) if top.lower() in SPLITS}
     if parts and (other := next(iter(sorted(tops - set(parts))), None)):
@@ -21,16 +29,33 @@ def class_folders(_folder: Path, videos: Path) -> Annotations:
     if len(set(parts.values())) < len(parts):
         raise UserError(f"{videos}: {', '.join(parts)} are not different splits; keep one of each")
     depth = 1 if parts else 0
+    outside = [path for path in files if len(path.parts) <= depth + 1]
     files = [path for path in files if len(path.parts) > depth + 1]
     classes = sorted({path.parts[depth] for path in files})
     if not classes:
-        raise UserError(f"{videos}: holds no folders of videos or pictures, one for each class")
+        why = f"; {left_out}" if str(left_out) else ""
+        raise UserError(f"{videos}: holds no folders of videos or pictures, one for each class{why}")
+    _tell_of_hollow(videos, {path.parts[: depth + 1] for path in files}, list(parts))
     number = {name: label for label, name in enumerate(classes)}
     splits: dict[str, list[Record]] = {}
     for path in files:
         split = parts[path.parts[0]] if parts else "all"
         splits.setdefault(split, []).append(Record(path.as_posix(), number[path.parts[depth]]))
-    return Annotations(splits, classes)
+    strays = [f"in no class's folder: {len(outside)}, first {outside[0].as_posix()}"] if outside else []
+    return Annotations(splits, classes, (*([str(left_out)] if str(left_out) else []), *strays))
+
+
+def _tell_of_hollow(videos: Path, full: set[tuple[str, ...]], splits: Sequence[str]) -> None:
+    """The folders where a class is expected, but that have nothing to show: the labels are counted without them."""
+    above = [path for split in splits for path in (videos / split).iterdir()]
+    below = [path for path in videos.iterdir() if path.name not in splits]
+    folders = sorted(path for path in above + below if path.is_dir() and not path.name.startswith("."))
+    names = [path.relative_to(videos) for path in folders]
+    hollow = [f"'{name.as_posix()}'" for name in names if name.parts not in full]
+    if hollow:
+        more = f" and {len(hollow) - _NAMED} more folders" if len(hollow) > _NAMED else ""
+        where = ", ".join(hollow[:_NAMED]) + more
+        log.warning("%s: no videos or pictures in %s; no class comes from there, labels are without it", videos, where)
 
 
 def existing_lists(place: Path, _videos: Path) -> Annotations:

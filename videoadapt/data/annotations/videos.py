@@ -12,9 +12,9 @@ from videoadapt.data.annotations.common import (
     read_text,
     split_files,
 )
-from videoadapt.data.annotations.files import walk
 from videoadapt.data.lists import Record
 from videoadapt.errors import UserError
+from videoadapt.video.walk import walk
 
 
 def diving48(folder: Path, _videos: Path) -> Annotations:

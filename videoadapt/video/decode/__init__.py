@@ -16,7 +16,7 @@ from videoadapt.video.decode.decord import DecordVideo
 from videoadapt.video.decode.picture import Picture
 from videoadapt.video.decode.pyav import PyavVideo
 from videoadapt.video.decode.torchcodec import TorchcodecVideo
-from videoadapt.video.media import PICTURES
+from videoadapt.video.media import kind_of
 
 __all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "is_available", "open_video", "require_backend"]
 
@@ -44,7 +44,7 @@ def open_video(
     ``frames`` keeps order and repeats. Frame i is the i-th displayed frame: discarded pre-roll of edit lists does
     not count, rotation metadata is applied. A file that ``backend`` cannot read, or would misread, goes to the next
     decoder, and the log says so; ``video.backend`` tells which one read it. A picture file is a video of one frame,
-    whatever the backend. Open it where it is used: a handle does not survive a fork.
+    an animated one of several, whatever the backend. Open it where it is used: a handle does not survive a fork.
 
     Args:
         time_limit: seconds that a decoder may take to open the file, and for each call; PyAV looks at it between
@@ -58,8 +58,8 @@ def open_video(
             raise VideoReadError(f"{path}: {'not a file' if path.exists() else 'no such video'}")
     except OSError as error:
         raise VideoReadError(f"{path}: cannot be looked up ({error.strerror})") from None
-    if path.suffix.lower() in PICTURES:
-        return Picture(path)
+    if kind_of(path) in {"picture", "animation"}:
+        return Picture(path, Deadline(path, time_limit))
     if _is_playlist(path):
         raise VideoReadError(f"{path}: not a video but a playlist, which would have other files opened")
     if backend not in BACKENDS:
