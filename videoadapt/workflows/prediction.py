@@ -28,6 +28,8 @@ from videoadapt.video.media import is_still
 from videoadapt.video.walk import LeftOut, media_below
 
 _PIECE = 32  # frames of an annotated copy that stand in memory
+_FASTEST, _USUAL = 1000.0, 25.0  # frames a second
+log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
@@ -138,8 +140,7 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
             image = Image.fromarray(next(frames()))
             atomically(target, lambda draft: image.save(draft, "PNG"))
             return
-        fps, gaps = video.fps or 25.0, np.diff(video.times)
-        times = video.times if len(gaps) and gaps.max() > 1.5 * np.median(gaps) else None
+        fps, times = _timing(video.fps, video.times)
         atomically(
             target, lambda draft: write_video(draft, frames(), fps, times=times, sound_of=source, container="mp4")
         )
@@ -147,6 +148,17 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
 
 def media_files(arguments: Sequence[str]) -> list[Path]:
     """Files, the videos and pictures below folders, and globs, in that order; UserError for what leads to none.
+
+def _timing(fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Frames a second, and the times of the frames where that many a second would not be shown at them.
+
+    What is no rate at all, of a still or the tick of a container's clock, becomes 25.
+    """
+    fps = fps if 0 < fps <= _FASTEST else _USUAL
+    if len(times) > 1 and times[-1] < len(times) / _FASTEST:  # made up of that rate
+        return fps, None
+    return fps, times if (np.abs(times - np.arange(len(times)) / fps) > 0.5 / fps).any() else None
+
 
     The log tells what is left out of a folder.
     """
