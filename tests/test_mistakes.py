@@ -20,12 +20,34 @@ TRAIN_MISTAKES = {
         "'/etc/passwd' leads out of data.root",
     ),
     "path above": (lambda t: [f"data.val={bad_list(t, '../../x.mp4 1')}"], "data.absolute_paths=true allows that"),
-    "too few videos": (lambda t: ["optim.batch_size=64"], "12 videos are fewer than one global batch of 64"),
+    "too few videos": (
+        lambda t: ["optim.batch_size=64"],
+        "12 videos are fewer than one global batch of 64; lower optim.batch_size or optim.accumulate",
+    ),
     "device": (lambda t: ["run.device=tpu9"], "run.device: no device 'tpu9'"),
     "no gpu": (lambda t: ["run.device=cuda"], "run.device: 'cuda' asked for, but torch sees no GPU"),
     "fp16 on cpu": (lambda t: ["run.precision=fp16", "run.device=cpu"], "fp16 trains on CUDA alone"),
     "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
     "class names": (lambda t: [f"data.classes={bad_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
+    "no such weights": (
+        lambda t: ["model.pretrained=openai"],
+        "no weights 'openai' of vit_mini_patch16_clip_64; choose from: embedded, a weight file, or none for random",
+    ),
+    "backbone": (
+        lambda t: ["model.backbone=clip"],
+        "model.backbone: timm has no 'clip'; e.g. vit_mini_patch16_clip_64, vit_",
+    ),
+    "block": (
+        lambda t: ["model.backbone=vit_relpos_base_patch16_224"],
+        "choose one that is, such as vit_base_patch16_224, or a Swin",
+    ),
+    "no such layer": (
+        lambda t: [
+            "model={backbone: aimv2_large_patch14_224, pretrained: none, linears: {mlp: {fc1: {kind: lora}}}, "
+            "backbone_options: {depth: 1, embed_dim: 64, num_heads: 2, img_size: 28}}"
+        ],
+        "model.linears: SwiGLU in this backbone has no layer fc1; leave it out",
+    ),
     "weights": (lambda t: ["model.pretrained=/no/weights.pt"], "no such weight file"),
     "merged": (lambda t: ["model.merge=true"], "model.merge: merged tuners cannot learn; it is for 'videoadapt test'"),
     "checkpointing": (lambda t: ["run.activation_checkpointing=all"], "run.activation_checkpointing: input should be"),

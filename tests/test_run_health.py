@@ -98,7 +98,9 @@ def _poison(monkeypatch, *steps):
 
 
 def _warnings(caplog):
-    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    """Of steps; that the problem's list is trained on and validated on is another."""
+    found = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    return [message for message in found if "learnt by heart" not in message]
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_told(run, tmp_path, monkeypatch, caplog):

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from videoadapt.errors import UserError
+
 Model = TypeVar("Model", bound=nn.Module)
 MakeSlot = Callable[[], nn.Module]
 MakeTuner = Callable[[nn.Linear], nn.Module]
@@ -17,8 +19,12 @@ def fill_slot(blocks: Iterable[nn.Module], slot: str, make: MakeSlot) -> None:
 
 
 def wrap_linear(holders: Iterable[nn.Module], name: str, make: MakeTuner) -> None:
-    """A fresh tuner around the frozen linear ``name`` of every holder."""
+    """A fresh tuner around the frozen linear ``name`` of every holder; UserError where there is none."""
     for holder in holders:
+        if not hasattr(holder, name):
+            raise UserError(
+                f"model.linears: {type(holder).__name__} in this backbone has no layer {name}; leave it out"
+            )
         setattr(holder, name, make(getattr(holder, name)))
 
 

@@ -9,6 +9,7 @@ import torch
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig, check_views
 from videoadapt.data.datasets import TestVideos, TrainVideos
+from videoadapt.data.faults import other_form
 from videoadapt.data.lists import Record, Records, read_list
 from videoadapt.data.loaders import Loader, TrainBatches, auto_workers, test_loader, train_loader
 from videoadapt.data.sampling import dense_indices, segment_indices
@@ -34,7 +35,8 @@ def build_train_loader(config: Config, ranks: Ranks) -> Loader:
     batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
     if len(batches) < config.optim.accumulate:
         share = config.optim.batch_size * ranks.world * config.optim.accumulate
-        raise UserError(f"{data.train}: {len(records)} videos are fewer than one global batch of {share}")
+        remedy = "lower optim.batch_size or optim.accumulate"
+        raise UserError(f"{data.train}: {len(records)} videos are fewer than one global batch of {share}; {remedy}")
     return train_loader(videos, batches, _workers(data, ranks), data.stall_limit)
 
 
@@ -111,7 +113,7 @@ def _records(data: DataConfig, split: str, check_files: bool) -> Records:
     if not data.absolute_paths and (name := next((r.path for r in records if store.leaves(r.path)), None)):
         raise UserError(f"{path}: '{name}' leads out of data.root '{data.root}'; data.absolute_paths=true allows that")
     if check_files and (missing := store.missing(record.path for record in records)):
-        where = "the paths are relative to data.root"
+        where = f"the paths are relative to data.root{other_form(missing[0])}"
         raise UserError(
             f"{path}: {len(missing)} of {len(records)} videos are missing below '{data.root}', first: "
             f"{missing[0]}; {where}"

@@ -11,18 +11,19 @@ from torch import nn
 from videoadapt.adapters import SLOTS, TUNERS, Prompt
 from videoadapt.adapters.attach import fill_slot, unfreeze, wrap_linear
 from videoadapt.builders.options import chosen, maker
-from videoadapt.config import ModelConfig
+from videoadapt.config import Config, ModelConfig
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import blocks_of, holders, input_spec, load_backbone, open_blocks
 from videoadapt.models.classifier import Classifier
 from videoadapt.models.pretrained import fingerprint
 
 
-def build_model(config: ModelConfig, device: str | torch.device = "cpu") -> Classifier:
-    """The pretrained image model, frozen, and everything the config adds to it.
+def build_model(config: ModelConfig | Config, device: str | torch.device = "cpu") -> Classifier:
+    """The pretrained image model, frozen, and everything the config, or its model section, adds to it.
 
     On the meta device the model is only a shape: no weights are read. ``model.fingerprint`` names the frozen weights.
     """
+    config = config.model if isinstance(config, Config) else config
     if config.zero_shot is not None:
         raise UserError(
             "model.zero_shot: a test of the bare CLIP, by 'videoadapt test' without a checkpoint; leave it out"

@@ -16,6 +16,7 @@ from videoadapt.config.sections import Config
 from videoadapt.errors import UserError, nearest
 
 _MOST_VALUES = 100_000
+_CHECKPOINTS = {".safetensors", ".pt", ".pth", ".bin", ".ckpt"}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -116,8 +117,12 @@ def read_yaml(path: Path, unfold: bool = True) -> dict:
     """The mapping in a YAML file; with ``unfold``, dotted keys become nested mappings."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the config: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the config: {error.strerror}") from None
+    except UnicodeDecodeError:
+        what = "a checkpoint" if path.suffix in _CHECKPOINTS else "no text"
+        why = f"it is {what}; a config is a YAML file, or the name of a packaged one"
+        raise UserError(f"{path}: cannot read the config: {why}") from None
     raw = _parse(text, str(path), unfold)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a config is a mapping of sections: {', '.join(Config.model_fields)}")
@@ -130,7 +135,9 @@ def _parse(text: str, source: str, unfold: bool = True) -> Any:
         return _nested(value) if unfold else value
     except yaml.MarkedYAMLError as error:
         place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{source}: not valid YAML: {place}{error.problem or error.context}") from None
+        problem = error.problem or error.context or ""
+        remedy = "; indent with spaces" if r"'\t'" in problem else ""
+        raise UserError(f"{source}: not valid YAML: {place}{problem}{remedy}") from None
     except (yaml.YAMLError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:

@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from videoadapt.atomic import atomically
+from videoadapt.data.faults import no_label
 from videoadapt.errors import UserError
 
 _LABELS = 2**31
@@ -122,9 +123,11 @@ def _record(path: Path, number: int, name: str, label: str, num_classes: int | N
         if not name.strip("\0") or "_" in label:
             raise ValueError
     except ValueError:
-        raise UserError(f"{path}:{number}: no integer label at the end of '{name}'; write path,label") from None
+        why = no_label(name, label, number)
+        raise UserError(f"{path}:{number}: no integer label at the end of '{name}'; {why}") from None
     if not 0 <= value < (_LABELS if num_classes is None else num_classes):
-        classes = f"data.num_classes is {num_classes}" if num_classes is not None else "labels start at 0"
+        classes = "labels start at 0" if num_classes is None else f"data.num_classes is {num_classes}"
+        classes += ", and labels start at 0" if value == num_classes else ""
         raise UserError(f"{path}:{number}: label {value} of '{name}' is out of range; {classes}")
     return Record(name, value)
 

@@ -33,5 +33,11 @@ def build_schedule(
     A parameter group's ``lr_scale`` multiplies its rate.
     """
     return CosineLRScheduler(
-        optimizer, total_steps, lr_min=min_lr, warmup_t=warmup_steps, warmup_lr_init=0.0, t_in_epochs=False
+        optimizer,
+        total_steps,
+        lr_min=min_lr,
+        warmup_t=warmup_steps,
+        warmup_lr_init=0.0,
+        t_in_epochs=False,
+        cycle_decay=0.5,  # of later cycles, of which there are none; with 1, timm warns of a run of one step
     )

@@ -11,12 +11,13 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from videoadapt.errors import UserError, nearest
+from videoadapt.errors import UserError, similar
 from videoadapt.models.block import SpaceTimeBlock
 from videoadapt.models.pretrained import is_weight_file, load_pretrained, load_weight_file, open_clip_pixels
 
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
+_WELL_KNOWN, _NAMED = ("vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_224", "swin_base_patch4_window7_224"), 6
 _MINI_OF = "vit_base_patch16_clip_quickgelu_224"
 _MINI_OPTIONS: dict[str, Any] = {"img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4}
 
@@ -59,6 +60,9 @@ def load_backbone(
         if name != MINI:
             raise UserError(f"model.pretrained: embedded weights exist for {MINI} alone; {name} needs a tag or a file")
         load_weight_file(backbone, MINI_WEIGHTS)
+    elif name == MINI and not is_weight_file(pretrained):
+        choices = "embedded, a weight file, or none for random weights"
+        raise UserError(f"model.pretrained: there are no weights '{pretrained}' of {MINI}; choose from: {choices}")
     else:
         load_pretrained(backbone, name, pretrained)
     return backbone
@@ -173,11 +177,16 @@ def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer | SwinTra
         raise UserError(f"model.backbone_options: {name} with {arguments} has no blocks or no patches")
     if not standard and not isinstance(backbone, SwinTransformer):
         raise UserError(
-            f"model.backbone: {name} is not built from timm's standard ViT block; choose a timm ViT or Swin"
+            f"model.backbone: {name} is not built from timm's standard ViT block; choose one that is, such as "
+            "vit_base_patch16_224, or a Swin"
         )
     return backbone
 
 
 def _unknown(name: str) -> UserError:
     names = [MINI, *timm.list_models("vit_*"), *timm.list_models("swin_*")]
-    return UserError(f"model.backbone: timm has no '{name}'; {nearest(name, names)}")
+    close, alike = similar(name, names), [other for other in names if name in other] or [MINI, *_WELL_KNOWN]
+    hint = (
+        f"did you mean '{close}'?" if close else f"e.g. {', '.join(alike[:_NAMED])}; timm.list_models('vit_*') has all"
+    )
+    return UserError(f"model.backbone: timm has no '{name}'; {hint}")

@@ -1,5 +1,6 @@
 """An image transformer as a classifier of clips and of images."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,7 +66,8 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Clips (b c t h w) or images (b c h w) to logits (b k).
 
-        uint8 pixels are normalised here, on the model's device; floats are taken as normalised already.
+        uint8 pixels are normalised here, on the model's device. Floats are taken as normalised already, unless none is
+        negative and they fill [0, 1] or [0, 255]: these are pixels, are normalised too, and a warning says so once.
         """
         return self.classify(self._embedded(x))
 
@@ -140,8 +142,22 @@ class Classifier(nn.Module):
 
     def _normalised(self, frames: Tensor) -> Tensor:
         if frames.dtype != torch.uint8:
-            return frames
+            brightest = _brightest(frames)
+            if brightest is None:
+                return frames
+            warnings.warn(f"floats in [0, {brightest}] are taken for pixels and normalised; pass uint8", stacklevel=2)
+            frames = frames * (255 / brightest)
         return (frames.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+
+def _brightest(frames: Tensor) -> int | None:
+    """What stands for white, 1 or 255, if floats look like pixels; normalised ones reach below 0, or not as high."""
+    if frames.is_meta or not frames.numel() or torch.compiler.is_compiling():
+        return None  # there are no values to look at
+    low, high = torch.stack(frames.detach().aminmax()).tolist()
+    if low >= 0 and high <= 1:
+        return 1
+    return 255 if low >= 0 and 8 < high <= 255 else None
 
 
 def _resampled(embedding: Tensor, t: int) -> Tensor:

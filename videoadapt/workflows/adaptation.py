@@ -114,7 +114,11 @@ def _heard() -> Iterator[None]:
 def _lists(found: Annotations, folder: Path) -> dict[str, Path]:
     """The keys of a data section that name files, and where these will be."""
     if missing := [split for split in ("train", "val") if not found.splits.get(split)]:
+        if found.splits.get("train") and "val" in found.splits:
+            raise UserError("no videos for val: each class has a single one, two are needed: to train and to validate")
         raise UserError(f"no videos for {missing[0]}; name the folders train and val, or have the classes at the top")
+    if len(found.classes) < 2:
+        raise UserError(f"'{found.classes[0]}' is the only folder with videos or pictures; two classes are needed")
     return {**{split: folder / f"{split}.csv" for split in found.splits}, "classes": folder / "classes.txt"}
 
 

@@ -61,7 +61,7 @@ def draw_attention(
     """
     files, folder = [Path(path) for path in paths], Path(out)
     depth = max(len(getattr(model.backbone, "blocks", ())) for model in models.values())
-    where = "rollout" if block is None else f"block {block % max(depth, 1)} of {depth}, counted from 0"
+    where = "rollout" if block is None else f"block {block % max(depth, 1)}, the last is {max(depth, 1) - 1}"
     title = f"class token, {where}"
     pictures = [path for path in files if is_still(path)]
     written = []

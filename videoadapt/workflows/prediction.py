@@ -146,9 +146,6 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
         )
 
 
-def media_files(arguments: Sequence[str]) -> list[Path]:
-    """Files, the videos and pictures below folders, and globs, in that order; UserError for what leads to none.
-
 def _timing(fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
     """Frames a second, and the times of the frames where that many a second would not be shown at them.
 
@@ -159,6 +156,9 @@ def _timing(fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
         return fps, None
     return fps, times if (np.abs(times - np.arange(len(times)) / fps) > 0.5 / fps).any() else None
 
+
+def media_files(arguments: Sequence[str]) -> list[Path]:
+    """Files, the videos and pictures below folders, and globs, in that order; UserError for what leads to none.
 
     The log tells what is left out of a folder.
     """

@@ -29,7 +29,7 @@ def write_report(tested: Tested) -> Path:
         tested.accuracies,
         {
             heading: [_card(config, judged, paths[main.index[readable[judged.row]]]) for judged in chosen]
-            for heading, chosen in (("Worst: wrong and sure of it", worst), ("Best: right and sure of it", best))
+            for heading, chosen in (("Worst: wrong, the surest first", worst), ("Best: right, the surest first", best))
         },
         _facts(tested),
         yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True),

@@ -1,6 +1,7 @@
 """A training run, from a config to its folder."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import yaml
 from videoadapt import builders
 from videoadapt.atomic import atomically, remove_drafts, writable_folder
 from videoadapt.config import WITHOUT_EFFECT, Config, RunConfig, first_difference, load_config
+from videoadapt.data.faults import check_labels, doubts
 from videoadapt.data.views import Views, plan
 from videoadapt.engine import distributed
 from videoadapt.engine.folder import (
@@ -45,6 +47,9 @@ def train_config(config: Config) -> Progress:
     classes = builders.class_names(config.data)
     loader = builders.build_train_loader(config, ranks)
     val_loader = builders.build_test_loader(config, "val", plan([Views(config.model.num_frames or 1)]), ranks)
+    check_labels(loader.dataset.records, str(config.data.train))
+    if ranks.is_main:
+        _doubt(config, loader.dataset.records, val_loader.dataset.records, classes)
     model = builders.build_model(config.model, "cpu" if config.run.shard else ranks.device)
     set_checkpointing(model.backbone, config.run.activation_checkpointing)
     if config.run.shard:
@@ -74,6 +79,14 @@ def train_config(config: Config) -> Progress:
         log.info("best top-1 %.2f %% on %s; checkpoints in %s", best, config.data.val, out_dir)
     distributed.stop()
     return progress
+
+
+def _doubt(config: Config, train: Sequence, val: Sequence, classes: Sequence[str]) -> None:
+    """Warn of what makes the numbers of this training worth less than they seem."""
+    for message in doubts((str(config.data.train), train), (str(config.data.val), val), classes):
+        log.warning("%s", message)
+    if config.model.pretrained == "none" and "all" not in config.model.unfreeze:
+        log.warning("model.pretrained: none gives the frozen backbone random weights; only what is added to it learns")
 
 
 def _claim(config: Config, ranks: distributed.Ranks, room: int) -> bool:

@@ -84,7 +84,10 @@ def locate(annotations: Annotations, videos: Path) -> tuple[dict[str, Split], li
 
 
 def divide(annotations: Annotations, val_share: float, seed: int) -> Annotations:
-    """The split ``all``, if there is one, becomes ``train`` and ``val``: the same share of each class, at random."""
+    """The split ``all``, if there is one, becomes ``train`` and ``val``: the same share of each class, at random.
+
+    A class of a single file is trained on alone; a note says so.
+    """
     if "all" not in annotations.splits:
         return annotations
     by_class: dict[int, list[Record]] = defaultdict(list)
@@ -97,4 +100,6 @@ def divide(annotations: Annotations, val_share: float, seed: int) -> Annotations
     parts: dict[str, list[Record]] = {"train": [], "val": []}
     for record in annotations.splits["all"]:
         parts["val" if record in held_out else "train"].append(record)
-    return annotations._replace(splits=parts)
+    alone = [f"'{annotations.classes[label]}'" for label, records in sorted(by_class.items()) if len(records) == 1]
+    notes = [f"a single file, and so none in val: {', '.join(alone)}"] if alone else []
+    return annotations._replace(splits=parts, notes=(*annotations.notes, *notes))

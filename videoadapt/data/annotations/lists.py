@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videoadapt.data.annotations.common import SPLITS, Annotations, class_list, split_files
+from videoadapt.data.annotations.frames import refuse_frames
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
 from videoadapt.video.media import MEDIA
@@ -35,6 +36,7 @@ def class_folders(_folder: Path, videos: Path) -> Annotations:
     if not classes:
         why = f"; {left_out}" if str(left_out) else ""
         raise UserError(f"{videos}: holds no folders of videos or pictures, one for each class{why}")
+    refuse_frames(videos, files, depth)
     _tell_of_hollow(videos, {path.parts[: depth + 1] for path in files}, list(parts))
     number = {name: label for label, name in enumerate(classes)}
     splits: dict[str, list[Record]] = {}
