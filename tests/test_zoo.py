@@ -16,6 +16,7 @@ from zoo import BROKEN, COUNT, WHOLE
 from videoadapt.errors import UserError
 from videoadapt.video import decode
 from videoadapt.video.decode import BACKENDS, VideoReadError, decord, open_video, require_backend
+from videoadapt.video.decode.common import tell
 
 
 def _skip_unloadable(backend):
@@ -32,7 +33,7 @@ DECODERS = [pytest.param(name, marks=_skip_unloadable(name)) for name in BACKEND
 @pytest.fixture(autouse=True)
 def told_nothing():
     """Warnings come once in the life of a process."""
-    decode._tell.cache_clear()
+    tell.cache_clear()
 
 
 @pytest.fixture(scope="module")

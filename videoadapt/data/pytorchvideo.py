@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import RandomSampler, Sampler
 
 from videoadapt.data.lists import Record
-from videoadapt.video import Backend, VideoReadError, open_video
+from videoadapt.video import Backend, VideoReadError, is_uneven, open_video
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,13 @@ class _Handler:
 
 
 class ClipVideo(Video):
-    """A video whose clips are asked for in seconds: frame i is shown from i / fps on."""
+    """A video whose clips are asked for in seconds: frame i is shown at its display time, or else at i / fps."""
 
     def __init__(self, path: str, num_frames: int | None, backend: Backend, time_limit: float | None) -> None:
         self._video, self._path, self._num_frames = open_video(path, backend, time_limit), Path(path), num_frames
         rate = Fraction(self._video.fps or 1)
         self._rate = rate.limit_denominator(1001) or rate
+        self._uneven = is_uneven(self._video.times)
 
     @property
     def name(self) -> str:
@@ -79,12 +80,13 @@ class ClipVideo(Video):
     @property
     def duration(self) -> Fraction:
         """Seconds."""
+        if self._uneven:
+            return Fraction(self._video.times[-1] + np.median(np.diff(self._video.times))).limit_denominator(10**6)
         return self._video.num_frames / self._rate
 
     def get_clip(self, start_sec: float | Fraction, end_sec: float | Fraction) -> dict[str, Tensor | None]:
         """The frames shown from ``start_sec`` until before ``end_sec``; None if there are none or they are damaged."""
-        first = max(math.ceil(start_sec * self._rate), 0)
-        last = math.ceil(min(end_sec, self.duration) * self._rate)
+        first, last = self._number(start_sec), self._number(min(end_sec, self.duration))
         if first >= last:
             return {"video": None, "audio": None}
         indices = np.arange(first, last)
@@ -96,6 +98,12 @@ class ClipVideo(Video):
             log.warning("unreadable, passed over: %s", error)
             return {"video": None, "audio": None}
         return {"video": frames.permute(3, 0, 1, 2).float(), "audio": None}
+
+    def _number(self, seconds: float | Fraction) -> int:
+        """Of the first frame that is shown then or later."""
+        if self._uneven:
+            return int(np.searchsorted(self._video.times, float(seconds) - 1e-6))
+        return max(math.ceil(seconds * self._rate), 0)
 
     def close(self) -> None:
         self._video.__exit__(None, None, None)

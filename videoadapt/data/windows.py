@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from videoadapt.data.datasets import TestSample
@@ -27,6 +28,24 @@ def sliding_windows(num_frames: int, length: int, step: int) -> list[Window]:
     if starts[-1] + length < num_frames:
         starts.append(num_frames - length)
     return [Window(start, min(start + length, num_frames)) for start in starts]
+
+
+def windows_in_time(times: np.ndarray, seconds: float, step: float) -> list[Window]:
+    """Windows of the frames that are shown within ``seconds``, ``step`` apart, at a variable frame rate.
+
+    A window begins with the frame that is shown when it begins; where the same frames are shown throughout several, it
+    is one.
+
+    Args:
+        times: when each frame is shown, in seconds (n,).
+    """
+    end = times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0)
+    begins = np.arange(0, max(end - seconds, 0) + 1e-9, step)
+    if begins[-1] + seconds < end - 1e-9:
+        begins = np.append(begins, end - seconds)
+    starts = np.searchsorted(times, begins + 1e-6, side="right") - 1
+    stops = np.maximum(np.searchsorted(times, begins + seconds - 1e-6), starts + 1)
+    return [Window(start, stop) for start, stop in dict.fromkeys(zip(starts.tolist(), stops.tolist(), strict=True))]
 
 
 def window_samples(

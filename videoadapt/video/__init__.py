@@ -6,6 +6,7 @@ from videoadapt.video.decode import (
     Reader,
     VideoReadError,
     is_available,
+    is_uneven,
     open_video,
     require_backend,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Reader",
     "VideoReadError",
     "is_available",
+    "is_uneven",
     "open_video",
     "require_backend",
 ]

@@ -2,18 +2,23 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from videoadapt.video.decode import Backend, Reader, VideoReadError, open_video
+from videoadapt.video.decode.common import is_uneven
 from videoadapt.video.decode.pyav import PyavVideo
+from videoadapt.video.decode.streams import rivals
 from videoadapt.video.media import is_still
 from videoadapt.video.reader import read_pieces
 
 UNREADABLE = ("missing", "empty", "unreadable", "damaged", "hung", "crashed")  # what cannot be used, worst first
 STATUSES = (*UNREADABLE, "short", "odd", "ok")
+_HD, _UNTAGGED = 720, 2  # rows, FFmpeg's "unspecified"
+_FAR = 1000  # frames
 _LOOKED_AT = 15  # frames, the first and the last among them
 
 
@@ -81,6 +86,30 @@ def _oddities(file: Path, backend: str, decoder: str) -> list[str]:
     found = [] if decoder == backend else [f"read with {decoder}"]
     try:
         with PyavVideo(file) as video:
-            return found + video.oddities()
+            return found + [fact for fact, holds in _facts(video) if holds]
     except VideoReadError:
         return found
+
+
+def _facts(video: PyavVideo) -> Iterator[tuple[str, object]]:
+    index, context = video.index, video.stream.codec_context
+    yield f"{index.torn} torn packets", index.torn
+    yield "recordings joined end to end: decoding times go back", not index.ordered
+    yield "frames without display times", index.ordered and not index.timed
+    packets = len(index.marks) - index.torn - index.hidden
+    yield f"{packets} packets for {index.num_frames} frames", not index.plain and packets != index.num_frames
+    yield "hidden frames before or between the shown ones", index.hidden
+    known = any(mark.look.start for mark in index.marks)
+    yield "key flags at which decoding cannot begin", known and not video.flags_hold()
+    far = index.num_frames > _FAR and len(index.begins) == 1
+    yield "no place to begin decoding but its start: reading late frames is slow; a copy in data.cache_dir is not", far
+    yield "variable frame rate", video.times is not None and is_uneven(video.times)
+    yield f"odd size {context.width}x{context.height}", context.width % 2 or context.height % 2
+    yield f"pixel format {context.pix_fmt}", context.pix_fmt not in {"yuv420p", "yuvj420p"}
+    aspect = video.stream.sample_aspect_ratio
+    yield f"pixels that are not square, {aspect}: shown as stored", aspect not in {None, 0, 1}
+    untagged = context.height >= _HD and context.colorspace == _UNTAGGED and (context.pix_fmt or "").startswith("yuv")
+    yield "HD without a colour tag: read as BT.601, which some players take for BT.709", untagged
+    yield "cut by its container", video.margins
+    count = len(rivals(video.stream.container))
+    yield f"{count} video streams", count > 1

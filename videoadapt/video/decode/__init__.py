@@ -1,6 +1,5 @@
 """Videos to frames: exact indices, only the frames that are asked for. A picture is a video of one frame."""
 
-import logging
 import os
 from collections.abc import Callable
 from functools import cache
@@ -11,14 +10,23 @@ import numpy as np
 
 from videoadapt.errors import UserError
 from videoadapt.video.decode import decord, torchcodec
-from videoadapt.video.decode.common import Deadline, Indices, Reader, VideoReadError
+from videoadapt.video.decode.common import Deadline, Indices, Reader, VideoReadError, is_uneven, tell
 from videoadapt.video.decode.decord import DecordVideo
 from videoadapt.video.decode.picture import Picture
 from videoadapt.video.decode.pyav import PyavVideo
 from videoadapt.video.decode.torchcodec import TorchcodecVideo
 from videoadapt.video.media import kind_of
 
-__all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "is_available", "open_video", "require_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Reader",
+    "VideoReadError",
+    "is_available",
+    "is_uneven",
+    "open_video",
+    "require_backend",
+]
 
 Backend = Literal["pyav", "decord", "torchcodec"]
 BACKENDS: dict[Backend, Callable[[Path, Deadline], Reader]] = {
@@ -33,7 +41,6 @@ _CHAINS: dict[Backend, tuple[Backend, ...]] = {
     "torchcodec": ("torchcodec", "pyav"),
 }
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"[Reference]")
-log = logging.getLogger(__name__)
 
 
 def open_video(
@@ -128,7 +135,7 @@ class Video:
                 self._errors[name] = error
                 continue
             if self._errors:
-                _tell(f"{next(reversed(self._errors.values()))}; read with {name}")
+                tell(f"{next(reversed(self._errors.values()))}; read with {name}")
             return reader
         raise self._errors["pyav"] from None
 
@@ -152,9 +159,3 @@ def is_available(backend: Backend) -> bool:
     except UserError:
         return False
     return True
-
-
-@cache
-def _tell(message: str) -> None:
-    """Once in the life of a process, though the file is read in every epoch."""
-    log.warning(message)

@@ -1,7 +1,9 @@
 """What every decoder shares: its errors and the limits of a call."""
 
+import logging
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -9,11 +11,16 @@ import numpy as np
 
 from videoadapt.errors import UserError
 
+log = logging.getLogger("videoadapt.video.decode")
 Indices = Sequence[int] | np.ndarray  # of frames
 
 
 class VideoReadError(UserError):
     """A file that cannot be opened, indexed or decoded; the message names the file and the cause."""
+
+
+class RecountedError(VideoReadError):
+    """Decoding showed that the file has another number of frames, which it has when it is opened again."""
 
 
 class Reader(Protocol):
@@ -53,6 +60,18 @@ class Deadline:
         if (left := self._end - time.monotonic()) <= 0:
             raise VideoReadError(f"{self.path}: reading took longer than the limit of {self.seconds:g} s")
         return left
+
+
+def is_uneven(times: np.ndarray) -> bool:
+    """Whether frames are shown at a variable rate: some for much longer than usual."""
+    gaps = np.diff(times)
+    return len(gaps) > 0 and bool(gaps.max() > 1.5 * np.median(gaps))
+
+
+@cache
+def tell(message: str) -> None:
+    """Once in the life of a process, though the file is read in every epoch."""
+    log.warning(message)
 
 
 def checked(indices: Indices, video: Reader, path: Path) -> list[int]:

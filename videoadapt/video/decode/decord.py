@@ -32,7 +32,7 @@ class DecordVideo:
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
         self.path, self._deadline, self._key = path, deadline or Deadline(path, None), next(_keys)
         with PyavVideo(path, self._deadline) as index:
-            self.fps, self.num_frames = index.fps, index.num_frames
+            self.fps, self.num_frames, self.times = index.fps, index.num_frames, index.times
             plain = index.is_plain()
         self._process = _process()
         length = self._ask(open=self._key, path=str(path.absolute()))["length"] if plain else None

@@ -1,146 +1,119 @@
 """PyAV with an index of its own: one pass over the packets finds every frame without decoding any."""
 
-from bisect import bisect_right
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
-from av.bitstream import BitStreamFilterContext
-from av.stream import Disposition
+from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
-from videoadapt.video.decode.common import Deadline, Indices, VideoReadError, checked, reason
+from videoadapt.video.decode.bitstream import Start
+from videoadapt.video.decode.common import Deadline, Indices, RecountedError, VideoReadError, checked, reason
+from videoadapt.video.decode.harm import Harm
+from videoadapt.video.decode.index import INDEXED, Begin, Index, Pass, Shown, index_packets, index_pass
+from videoadapt.video.decode.orientation import UPRIGHT, Symmetry, symmetry, turned
+from videoadapt.video.decode.packets import PacketSource
+from videoadapt.video.decode.streams import Margins
 
-# FFmpeg's names of formats. In raw streams times are made up, and a seek leads anywhere.
-_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
-_RAW = {"h264", "hevc", "vvc", "obu", "mjpeg", "m4v", "mpegvideo", "h261", "h263", "vc1", "dirac", "cavsvideo"}
-_IDR_UNITS = {"h264": "5", "hevc": "19-20"}  # NAL unit types
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}  # decoders that leave out one frame and no other
+# Codecs without bits that we read, whose frames tell the decoder that they refer to no other.
+_TELLING = {"h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "wmv3", "vc1", "theora"}
 _Decoded = Iterator[tuple[int, av.VideoFrame | None]]  # frames with their numbers; None for a damaged one
-
-
-class _Mark(NamedTuple):
-    """What the index needs of a packet."""
-
-    pts: int | None
-    dts: int | None
-    key: bool
-    hidden: bool
-    torn: bool
+_passes: OrderedDict[tuple, Pass] = OrderedDict()  # by file: the next epoch needs them again
+_KEPT_PASSES = 500
 
 
 class PyavVideo:
     """A video whose frame i is the i-th displayed one, found by its display time and not by counting.
 
-    Discarded pre-roll of edit lists, what precedes the first key frame, and torn packets do not count; rotation
-    metadata is applied.
+    Discarded pre-roll of edit lists, what precedes the first key frame, torn packets and packets without a picture do
+    not count; the container's cropping and the display matrix are applied.
 
-    Attributes:
-        timed: whether every frame has a display time; if not, frames are counted from the start of the file.
-        stream: PyAV's stream, for what else is to be known of it.
-        torn: packets that the file holds only in part.
-        hidden: packets that are decoded but not shown, such as an edit list's pre-roll.
+    Decoding begins at packets that are starts by their own bits. A file whose packets are not one frame each is decoded
+    once as a whole, and its frames are those that came out.
     """
 
     backend = "pyav"
 
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
-        self.path, self._deadline = path, deadline or Deadline(path, None)
-        self._open()
-        try:
-            self._build_index()
-        except VideoReadError:
-            self._container.close()
-            raise
-        except (av.FFmpegError, ValueError) as error:
-            self._container.close()
-            raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
-        self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
+        self.path, deadline = path, deadline or Deadline(path, None)
+        self._source = PacketSource(path, deadline)
+        # One for all frames, without threads: a forked worker would wait for them, and each would cost its start.
+        self._to_rgb = VideoReformatter()
         self._position = -1  # nothing decoded yet
         self._decoded: _Decoded | None = None
         self._size: tuple[int, ...] | None = None
-
-    def _open(self) -> None:
+        self._wanted: set[int] = set()
+        self._last = -1
+        self._to_feed: set[int | None] | None = None
+        self._way: Symmetry = UPRIGHT
+        state = path.stat()
+        self._file = (str(path.absolute()), state.st_size, state.st_mtime_ns)
         try:
-            self._container = av.open(f"file:{self.path}", metadata_errors="ignore")
+            marks = self._source.marks()
+            self.index = index_packets(marks, self._source.format, bool(self.stream.codec_context.has_b_frames))
+            if not self.index.plain or self._file in _passes:
+                self.index = self._by_pass()
+            if any(mark.look.turned for mark in marks):
+                self._way = self._first_way() or UPRIGHT
+        except VideoReadError:
+            self._source.close()
+            raise
         except (av.FFmpegError, ValueError) as error:
-            raise VideoReadError(f"{self.path}: not a readable video ({reason(error)})") from None
-        streams = moving_streams(self._container)
-        if not streams or streams[0].codec_context is None:
-            self._container.close()
-            why = "FFmpeg does not know its codec" if streams else "it has none"
-            raise VideoReadError(f"{self.path}: no readable video stream ({why})")
-        self.stream = streams[0]
-        self.stream.thread_count = 1  # parallelism comes from the loader's workers
-        self._format, self._codec = self._container.format.name, self.stream.codec_context.name
+            self._source.close()
+            raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
 
-    def _build_index(self) -> None:
-        marks = [_Mark(p.pts, p.dts, p.is_keyframe, p.is_discard, p.is_corrupt) for p in self._packets()]
-        first = self._first_key(marks)
-        whole = [mark for mark in marks if not mark.torn and not _precedes(mark, first)]
-        shown = [mark for mark in whole if not mark.hidden]
-        if not shown:
-            raise ValueError("it holds no frames")
-        self.num_frames, self.torn = len(shown), sum(mark.torn for mark in marks)
-        self.hidden = len(whole) - len(shown)
-        self._start = min((mark.dts for mark in marks if mark.dts is not None), default=0)
-        times = sorted({mark.pts for mark in shown if mark.pts is not None})
-        # AVI and what is copied from it have no display times: with B-frames, FFmpeg's guesses are wrong.
-        guessed = self.stream.codec_context.has_b_frames and (
-            self._format == "avi" or all(mark.pts == mark.dts for mark in shown)
-        )
-        self.timed = len(times) == len(shown) and not guessed and self._format not in _RAW
-        keys = {mark.pts for mark in shown if mark.key}
-        # Packets and frames without a time, None, are looked up too.
-        self._number: dict[int | None, int] = {time: n for n, time in enumerate(times)} if self.timed else {}
-        self._order = {mark.pts: place for place, mark in enumerate(marks)} if self.timed else {}
-        self._keys = [(n, time) for n, time in enumerate(times) if time in keys] if self.timed else []
+    @property
+    def stream(self) -> VideoStream:
+        """PyAV's stream, for what else is to be known of it."""
+        return self._source.stream
 
-    def _first_key(self, marks: list[_Mark]) -> int | None:
-        """When what can be decoded begins; a file with an index that does not begin with a key frame is damaged."""
-        keys = (mark.pts for mark in marks if mark.key and mark.pts is not None)
-        return next(keys, None) if self._format not in _INDEXED or (marks and marks[0].key) else None
+    @property
+    def num_frames(self) -> int:
+        return self.index.num_frames
 
-    def is_plain(self) -> bool:
-        """Whether other decoders read it right: one stream, an indexed format, all timed, none torn, closed GOPs."""
-        alone = len(moving_streams(self._container)) == 1
-        return alone and self.timed and not self.torn and self._format in _INDEXED and self._starts_anew()
-
-    def _starts_anew(self) -> bool:
-        """Whether nothing after a key frame refers to what is before it; then a decoder may begin at any of them."""
-        if len(self._keys) < 2:
-            return True
-        if self._codec not in _IDR_UNITS:
-            return not self.stream.codec_context.has_b_frames
-        try:
-            keep_idr = BitStreamFilterContext(f"filter_units=pass_types={_IDR_UNITS[self._codec]}", self.stream)
-            self._rewind(self._start)
-            return all(keep_idr.filter(packet) for packet in self._packets() if packet.is_keyframe)
-        except av.FFmpegError:  # damaged
-            return False
-
-    def oddities(self) -> list[str]:
-        """What is unusual about the file, though it is read right here."""
-        context, gaps = self.stream.codec_context, np.diff(list(self._number))
-        facts = {
-            f"{self.torn} torn packets": self.torn,
-            "frames without display times": not self.timed,
-            "hidden frames before or between the shown ones": self.hidden,
-            "variable frame rate": len(gaps) and gaps.max() > 1.5 * max(np.median(gaps), 1),
-            f"odd size {context.width}x{context.height}": context.width % 2 or context.height % 2,
-            f"pixel format {context.pix_fmt}": context.pix_fmt not in {"yuv420p", "yuvj420p"},
-        }
-        return [fact for fact, holds in facts.items() if holds]
+    @property
+    def fps(self) -> float:
+        """Frames a second, on average; 0 if nothing tells."""
+        stated = float(self.stream.average_rate or self.stream.guessed_rate or 0)
+        if (times := self.times) is None or not times[-1:].any():
+            return stated
+        measured = (len(times) - 1) / times[-1]  # a rate may count fields, or be the container's clock
+        return stated if 2 / 3 < stated / measured < 3 / 2 else float(measured)
 
     @property
     def times(self) -> np.ndarray | None:
         """When each frame is shown, in seconds after the first; None if the file does not tell."""
-        if not self.timed:
+        if not self.index.timed:
             return None
-        marks = np.fromiter(self._number, dtype=np.float64)
+        marks = np.fromiter(self.index.numbers, dtype=np.float64)
         return (marks - marks[0]) * float(self.stream.time_base)  # type: ignore[arg-type]  # a stream with times has one
+
+    @property
+    def margins(self) -> Margins | None:
+        """What the container cuts off: left, right, top, bottom, in pixels."""
+        return self._source.margins
+
+    def is_plain(self) -> bool:
+        """Whether other decoders read it right: an indexed format, every packet a whole shown frame with a time of its
+        own, flags and bits that agree on where decoding may begin, nothing to turn or cut.
+        """
+        index, source = self.index, self._source
+        whole = index.plain and index.timed and not index.torn and not index.hidden
+        if not whole or source.format not in INDEXED or len(source.container.streams.video) > 1 or source.margins:
+            return False
+        upright = not any(mark.look.turned for mark in index.marks) and self._first_way() in {None, UPRIGHT}
+        return index.marks[0].key and self.flags_hold() and upright
+
+    def flags_hold(self) -> bool:
+        """Whether decoding may begin at every packet that the file marks as key: other decoders go by that."""
+        enough = Start.CLOSED if self.stream.codec_context.has_b_frames else Start.OPEN
+        starts = {time for mark in self.index.marks if mark.look.start >= enough for time in (mark.pts, mark.dts)}
+        listed = {entry.timestamp for entry in self.stream.index_entries if entry.is_keyframe}
+        return listed <= starts and all(mark.pts in starts for mark in self.index.marks if mark.key)
 
     def frames(self, indices: Indices) -> np.ndarray:
         """The frames at ``indices``, uint8 rgb (t h w c); those between are decoded only where they must be.
@@ -149,7 +122,7 @@ class PyavVideo:
         """
         wanted = checked(indices, self, self.path)
         try:
-            images = {number: _to_rgb(frame) for number, frame in self._forward(sorted(set(wanted)))}
+            images = {number: self._shown(frame) for number, frame in self._forward(sorted(set(wanted)))}
         except VideoReadError:
             raise
         except (av.FFmpegError, ValueError) as error:
@@ -161,75 +134,124 @@ class PyavVideo:
                 raise VideoReadError(f"{self.path}: its frames change their size, {sizes}")
         return np.stack([images[number] for number in wanted])
 
+    def _shown(self, frame: av.VideoFrame) -> np.ndarray:
+        """A frame as a player shows it: cut, then turned; rgb (h w c)."""
+        image = self._to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        if self._source.margins:
+            left, right, top, bottom = self._source.margins
+            image = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
+            if not image.size:
+                raise ValueError("its container cuts everything off")
+        return turned(image, symmetry(frame) or self._way)
+
+    def _first_way(self) -> Symmetry | None:
+        """The orientation of the first frame: a bitstream may tell it there alone."""
+        frame = next((frame for frame, _ in self._decode_from(Begin(0, 0))), None)
+        return None if frame is None else symmetry(frame)
+
+    # --- which frame comes from where
+
     def _forward(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The wanted frames with their numbers; jumps to a key frame only where that skips frames."""
         self._wanted, self._last = set(wanted), wanted[-1]
         for run in self._runs(wanted):
             for target in run:
-                if self._decoded is None or self._position >= target or self._key(target)[0] > self._position + 1:
-                    self._to_feed: set[int | None] | None = None if run[-1] == self._last else set(run)
-                    self._decoded = self._decode_from(self._key(target)[1])
+                begin = self.index.begin_for(target)
+                if self._decoded is None or self._position >= target or begin.number > self._position + 1:
+                    self._to_feed = None if run[-1] == self._last else set(run)
+                    self._decoded = self._numbered(begin)
                 frame = self._reach(target, self._decoded)
                 if frame is None:  # a container may lead past the key frame: from the very start, leaving nothing out
-                    self._last, self._to_feed = -1, None
-                    self._decoded = self._decode_from(self._start)
-                    frame = self._reach(target, self._decoded)
-                if frame is None:
-                    raise VideoReadError(f"{self.path}: frame {target} of {self.num_frames} is damaged")
+                    frame = self._reach_from_start(target)
                 yield target, frame
+
+    def _reach_from_start(self, target: int) -> av.VideoFrame:
+        self._last, self._to_feed = -1, None
+        self._decoded = self._numbered(Begin(0, 0))
+        if frame := self._reach(target, self._decoded):
+            self.index.distrust()
+            return frame
+        self._decoded = None
+        shown = self._by_pass().num_frames if self.index.plain else self.num_frames
+        if shown != self.num_frames:
+            raise RecountedError(f"{self.path}: its {self.num_frames} packets show {shown} frames")
+        raise VideoReadError(f"{self.path}: frame {target} of {self.num_frames} is damaged")
 
     def _runs(self, wanted: list[int]) -> Iterator[list[int]]:
         """The wanted frames, parted where a jump to a key frame skips some."""
         begin = 0
         for place in range(1, len(wanted)):
-            if self._key(wanted[place])[0] > wanted[place - 1] + 1:
+            if self.index.begin_for(wanted[place]).number > wanted[place - 1] + 1:
                 yield wanted[begin:place]
                 begin = place
         yield wanted[begin:]
-
-    def _key(self, target: int) -> tuple[int, int]:
-        """Number and time of the key frame to decode a frame from."""
-        place = bisect_right(self._keys, (target, float("inf"))) - 1
-        return self._keys[place] if place > 0 else (0, self._start)
 
     def _reach(self, target: int, decoded: _Decoded) -> av.VideoFrame | None:
         """Decode up to ``target``; None if it does not come out whole."""
         self._position, frame = next((pair for pair in decoded if pair[0] >= target), (self.num_frames, None))
         return frame if self._position == target else None
 
-    def _decode_from(self, time: int) -> _Decoded:
-        """Frames with their numbers; None for one whose data, or those it refers to, the decoder found damaged."""
-        self._rewind(time)
-        count, harm = 0, None  # the place in decoding order of the last damage
-        with closing(self._packets()) as packets:
-            for packet in self._feed(packets):
-                place = self._order.get(packet.pts, 0) if packet else 0
-                try:
-                    if packet and packet.is_corrupt:
-                        harm = place
-                    frames = self._decode(packet)
-                except av.InvalidDataError:
-                    harm = place
-                    continue
-                for frame in frames:
-                    place = self._order.get(frame.pts, 0)
-                    if self.timed and harm is not None and frame.key_frame and place > harm:
-                        harm = None
-                    harm = place if frame.is_corrupt else harm
-                    number = self._number.get(frame.pts) if self.timed else count
-                    count += 1
-                    if number is not None:
-                        yield number, frame if harm is None or place < harm else None
+    def _numbered(self, begin: Begin) -> _Decoded:
+        """Frames with their numbers from there on."""
+        index, count = self.index, -self.index.leading
+        for frame, intact in self._decode_from(begin):
+            number = index.numbers.get(frame.pts, -1) if index.timed else count
+            count += 1
+            if number >= 0:
+                yield number, frame if intact else None
 
-    def _feed(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
+    # --- decoding
+
+    def _by_pass(self) -> Index:
+        return index_pass(self.index, self._pass(), self._source.format)
+
+    def _pass(self) -> Pass:
+        """The whole file decoded once, and remembered."""
+        if self._file not in _passes:
+            shown, intra = [], set()
+            lost: list[int | None] = []
+            for frame, intact in self._decode_from(Begin(0, 0), lost):
+                shown.append(Shown(frame.pts, intact))
+                if self._source.codec in _TELLING and frame.key_frame and frame.pict_type == PictureType.I:
+                    intra.add(frame.pts)
+            _passes[self._file] = Pass(shown, lost, frozenset(intra))
+        _passes.move_to_end(self._file)
+        if len(_passes) > _KEPT_PASSES:
+            _passes.popitem(last=False)
+        return _passes[self._file]
+
+    def _decode_from(self, begin: Begin, lost: list[int | None] | None = None) -> Iterator[tuple[av.VideoFrame, bool]]:
+        """Frames, and whether each is intact: its data, and all that it refers to, are there and whole.
+
+        ``lost`` takes the times of packets that are pictures within damage, whether something comes of them or not.
+        """
+        places, harm = self.index.places, Harm(self.index, begin)
+        for place, packet in self._feed(begin):
+            try:
+                if packet and self.index.marks[place].torn:
+                    harm.at(place)
+                frames = self._decode(packet)
+            except av.InvalidDataError:
+                if packet and self.index.marks[place].look.pictures == 0:  # nothing was to come out of it
+                    continue
+                harm.at(place)
+                frames = []
+            if lost is not None and packet and harm.is_spreading and self.index.marks[place].look.pictures != 0:
+                lost.append(packet.pts)
+            for frame in frames:
+                yield frame, harm.spares(frame, places.get(frame.pts, place))
+
+    def _feed(self, begin: Begin) -> Iterator[tuple[int, av.Packet | None]]:
         """What goes into the decoder: with all wanted packets of a run inside, it is flushed instead of fed more."""
-        for packet in packets:
-            yield packet
-            if self._to_feed is not None:
-                self._to_feed.discard(self._number.get(packet.pts))
-                if not self._to_feed:
+        to_feed = self._to_feed if self.index.plain else None
+        place = begin.place
+        for place, packet in self._source.packets_from(begin.place, self.index) or ():
+            yield place, packet
+            if to_feed is not None:
+                to_feed.discard(self.index.numbers.get(packet.pts))
+                if not to_feed:
                     break
-        yield None
+        yield place, None
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """What comes out when the packet goes in.
@@ -237,46 +259,15 @@ class PyavVideo:
         Of frames that are not wanted, those to which no other refers are left out: half of what x264 makes. Frames
         past the last wanted one may be wanted by the next call.
         """
-        if packet and self._codec in _SKIPPABLE:
-            number = self._number.get(packet.pts, self.num_frames)
+        if packet and self.index.plain and self._source.codec in _SKIPPABLE:
+            number = self.index.numbers.get(packet.pts, self.num_frames)
             passed_over = number < self._last and number not in self._wanted
             self.stream.codec_context.skip_frame = "NONREF" if passed_over else "DEFAULT"
         return self.stream.decode(packet)
-
-    def _packets(self) -> Generator[av.Packet, None, None]:
-        """The packets of the stream; the empty one that flushes a decoder is left out."""
-        for packet in self._container.demux(self.stream):
-            self._deadline.left()
-            if packet.size:
-                yield packet
-
-    def _rewind(self, time: int) -> None:
-        """To a key frame's time, or the start."""
-        if self._format in _RAW:
-            self._container.close()
-            self._open()
-        else:
-            self._container.seek(time, stream=self.stream)
 
     def __enter__(self) -> "PyavVideo":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._decoded = None  # before its container: PyAV crashes when a demuxer outlives that
-        self._container.close()
-
-
-def moving_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams that are not cover pictures; these, if there is nothing else."""
-    streams = container.streams.video
-    return [s for s in streams if not s.disposition & Disposition.attached_pic] or list(streams)
-
-
-def _precedes(mark: _Mark, first: int | None) -> bool:
-    """Whether a frame is shown before the first key frame, and so cannot be decoded."""
-    return first is not None and mark.pts is not None and mark.pts < first
-
-
-def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    image = frame.to_ndarray(format="rgb24")
-    return np.rot90(image, frame.rotation // 90) if frame.rotation else image
+        self._decoded = None
+        self._source.close()

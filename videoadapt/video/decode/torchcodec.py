@@ -19,6 +19,7 @@ class TorchcodecVideo:
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
         decoder = load()
         self.path, self._deadline = path, deadline or Deadline(path, None)
+        self.times: np.ndarray | None = None
         count, stream = self._counted()
         options = {"seek_mode": "exact", "dimension_order": "NHWC", "num_ffmpeg_threads": 1, "stream_index": stream}
         try:
@@ -41,6 +42,7 @@ class TorchcodecVideo:
         with index:
             if not index.is_plain():
                 raise VideoReadError(f"{self.path}: torchcodec would misread its {index.num_frames} frames")
+            self.times = index.times
             return index.num_frames, index.stream.index
 
     def frames(self, indices: Indices) -> np.ndarray:

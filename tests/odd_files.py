@@ -1,0 +1,171 @@
+"""Files whose containers say other things than their packets: as cameras, recorders and editing programs leave them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import numpy as np
+from conftest import encode, numbered_frames
+from zoo import COUNT
+
+Change = Callable[[int, av.Packet], Iterator[tuple[bytes, int | None, int | None, bool]]]
+_X264 = {"crf": "12", "preset": "veryfast"}
+_X265 = {"x265-params": "log-level=none:bframes=2:keyint=12:min-keyint=12"}
+_VP = {"cpu-used": "8", "deadline": "realtime"}
+_RECOVERY_POINT = bytes.fromhex("0606018480")  # an SEI: "from here on all is right"
+
+
+def copied(source: Path, target: Path, change: Change) -> Path:
+    """A stream copy; ``change`` yields data, display and decoding time and key flag of what takes a packet's place."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in old.demux(stream) if p.size):
+            for data, pts, dts, key in change(number, packet):
+                made = av.Packet(data)
+                made.pts, made.dts, made.time_base, made.duration = pts, dts, packet.time_base, packet.duration
+                made.is_keyframe, made.stream = key, copy
+                new.mux(made)
+    source.unlink()
+    return target
+
+
+def _source(path: Path, codec: str, suffix: str, **options) -> Path:
+    return encode(path.with_suffix(f".source{suffix}"), numbered_frames(COUNT, 64, 64), codec, **options)
+
+
+def _all_keys(codec: str, source: str, target: str, **options) -> Callable[[Path], Path]:
+    """Every packet marked as a key frame, as files without a table of sync samples are."""
+
+    def change(_, packet):
+        yield bytes(packet), packet.pts, packet.dts, True
+
+    return lambda path: copied(_source(path, codec, source, **options), path.with_suffix(target), change)
+
+
+def _false_recovery_points(target: str) -> Callable[[Path], Path]:
+    """Every seventh packet of H.264 is marked as a key frame and says that decoding may begin at it."""
+
+    def change(number, packet):
+        false = number % 7 == 3
+        head = len(_RECOVERY_POINT).to_bytes(4, "big") + _RECOVERY_POINT if false else b""
+        yield head + bytes(packet), packet.pts, packet.dts, packet.is_keyframe or false
+
+    return lambda path: copied(
+        _source(path, "libx264", ".mkv", b_frames=2, gop=20, **_X264), path.with_suffix(target), change
+    )
+
+
+def _joined(codec: str, suffix: str, parts: int = 2, offset: int = 0, **options) -> Callable[[Path], Path]:
+    """Recordings end to end; the first one's times begin ``offset`` seconds later."""
+
+    def make(path: Path) -> Path:
+        path, size, content = path.with_suffix(suffix), COUNT // parts, b""
+        for part in range(parts):
+            frames = numbered_frames(COUNT)[part * size : (part + 1) * size]
+            later = {"output_ts_offset": str(0 if part else offset)}
+            content += encode(path, frames, codec, container_options=later, **options).read_bytes()
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def _beside(units: dict[int, bytes], codec: str = "libx264", target: str = ".mkv", **options) -> Callable[[Path], Path]:
+    """Packets of their own for units without a picture."""
+
+    def change(number, packet):
+        if number in units:
+            unit = units[number]
+            yield len(unit).to_bytes(4, "big") + unit, packet.pts - 7, packet.dts - 7, False
+        yield bytes(packet), packet.pts, packet.dts, packet.is_keyframe
+
+    return lambda path: copied(_source(path, codec, ".mkv", **options), path.with_suffix(target), change)
+
+
+def _slices_apart(path: Path) -> Path:
+    """Each packet holds one of the slices of a picture."""
+
+    def change(_, packet):
+        data, place = bytes(packet), 0
+        while place < len(data):
+            size = 4 + int.from_bytes(data[place : place + 4], "big")
+            yield data[place : place + size], packet.pts, packet.dts, packet.is_keyframe
+            place += size
+
+    source = _source(path, "libx264", ".mkv", slices="4", **_X264)
+    return copied(source, path.with_suffix(".mkv"), change)
+
+
+def _dropped(suffix: str) -> Callable[[Path], Path]:
+    """MPEG-4 whose recorder left out frames: VOPs that are not coded, among them the first after a key frame."""
+
+    def change(number, packet):
+        if number in {1, 13, 14, 40}:
+            yield bytes.fromhex("000001b650cf"), packet.pts, packet.dts, False
+        else:
+            yield bytes(packet), packet.pts, packet.dts, packet.is_keyframe
+
+    return lambda path: copied(_source(path, "mpeg4", suffix, qscale="2"), path.with_suffix(suffix), change)
+
+
+def _hidden_vp8(path: Path) -> Path:
+    """Alternate reference frames, which VP8 has in packets of their own."""
+    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "5", "b": "300k", "cpu-used": "4"}
+    return encode(path.with_suffix(".webm"), numbered_frames(COUNT), "libvpx", gop=60, **options)
+
+
+def _packed(path: Path) -> Path:
+    """DivX's "packed bitstream": a reference and the B-frame before it in one packet, a placeholder in the next."""
+    packets: list[bytes] = []
+
+    def change(number, packet):
+        packets.append(bytes(packet))
+        yield bytes(packet), packet.pts, packet.dts, packet.is_keyframe
+
+    copied(_source(path, "mpeg4", ".avi", b_frames=1, qscale="2"), path.with_suffix(".avi"), change)
+    return path.with_suffix(".avi")
+
+
+ODD: dict[str, Callable[[Path], Path]] = {
+    "all keys: MPEG-2 mkv": _all_keys("mpeg2video", ".mkv", ".mkv", b_frames=2, qscale="2"),
+    "all keys: MPEG-2 mp4": _all_keys("mpeg2video", ".mkv", ".mp4", b_frames=2, qscale="2"),
+    "all keys: MS-MPEG-4 mkv": _all_keys("msmpeg4", ".avi", ".mkv", qscale="2"),
+    "all keys: MS-MPEG-4 avi": _all_keys("msmpeg4", ".avi", ".avi", qscale="2"),
+    "all keys: FLV1": _all_keys("flv", ".flv", ".flv", qscale="2"),
+    "all keys: WMV2 asf": _all_keys("wmv2", ".asf", ".asf", qscale="2"),
+    "all keys: MPEG-4 with B-frames mp4": _all_keys("mpeg4", ".mp4", ".mp4", b_frames=2, qscale="2"),
+    "all keys: HEVC mkv": _all_keys("libx265", ".mkv", ".mkv", **_X265),
+    "all keys: VP8 mkv": _all_keys("libvpx", ".webm", ".mkv", **_VP),
+    "all keys: VP9 mp4": _all_keys("libvpx-vp9", ".webm", ".mp4", **_VP),
+    "all keys: H.264 ts": _all_keys("libx264", ".mkv", ".ts", b_frames=2, **_X264),
+    "false recovery points: mkv": _false_recovery_points(".mkv"),
+    "false recovery points: mp4": _false_recovery_points(".mp4"),
+    "false recovery points: mov": _false_recovery_points(".mov"),
+    "joined: HEVC ts": _joined("libx265", ".ts", offset=5, **_X265),
+    "joined: three MPEG-2 ts": _joined("mpeg2video", ".ts", 3, b_frames=2, qscale="2"),
+    "joined: flv": _joined("libx264", ".flv", b_frames=2, **_X264),
+    "joined: three webm": _joined("libvpx", ".webm", 3, **_VP),
+    "joined: VP9 webm": _joined("libvpx-vp9", ".webm", **_VP),
+    "joined: vob": _joined("mpeg2video", ".vob", offset=20, b_frames=2, qscale="2"),
+    "without a picture: filler and delimiter": _beside({9: b"\x0c\xff\x80", 30: b"\x09\xf0"}, b_frames=2, **_X264),
+    "without a picture: HEVC SEI": _beside({5: bytes.fromhex("4e010504aabbccdd80")}, "libx265", **_X265),
+    "without a picture: mp4": _beside({2: b"\x09\xf0", 3: b"\x0c\xff\xff\x80"}, target=".mp4", **_X264),
+    "slices apart": _slices_apart,
+    "dropped frames: avi": _dropped(".avi"),
+    "dropped frames: mp4": _dropped(".mp4"),
+    "dropped frames: mkv": _dropped(".mkv"),
+    "hidden frames: VP8": _hidden_vp8,
+    "packed bitstream": _packed,
+}
+
+
+def full_pass(path: Path) -> list[np.ndarray]:
+    """Every frame in the order in which FFmpeg shows it, rgb: no index, no seek."""
+    frames = []
+    with av.open(str(path)) as file:
+        for packet in file.demux(file.streams.best("video")):
+            with suppress(av.InvalidDataError):  # a packet without a picture is one for FFmpeg
+                frames += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
+    return frames

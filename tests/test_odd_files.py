@@ -1,0 +1,31 @@
+"""Whatever a container claims, a frame is what one pass over the file shows in its place."""
+
+import random
+
+import pytest
+from conftest import number_or_none, read_number
+from odd_files import ODD, full_pass
+from zoo import COUNT
+
+from videoadapt.video import BACKENDS, is_available, open_video
+
+DECODERS = [name for name in BACKENDS if is_available(name)]
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_every_frame_of_an_odd_file_is_that_of_a_full_pass(kind, tmp_path):
+    path = ODD[kind](tmp_path / "x")
+    expected = [read_number(frame) for frame in full_pass(path)]
+    expected = expected if kind != "slices apart" else list(range(COUNT))  # FFmpeg takes each for a picture
+    assert len(set(expected)) >= 30, "the file itself"
+    for backend in DECODERS:
+        with open_video(path, backend) as video:
+            assert video.num_frames == len(expected), backend
+            assert [read_number(frame) for frame in video.frames(range(len(expected)))] == expected, backend
+        draw = random.Random(0)
+        for number in draw.sample(range(len(expected)), 12):
+            with open_video(path, backend) as video:
+                assert number_or_none(video, number) == expected[number], (backend, number)
+        with open_video(path, backend) as video:
+            for number in (len(expected) - 1, 20, 21, 7, 29, 0, 28):
+                assert number_or_none(video, number) == expected[number], (backend, number)
