@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from videoadapt.report.text import plain
+from videoadapt.report.fonts import fonts_for, plain
 
 Row = Mapping[str, Any]  # data, backbone, variant, method, seed, trainable, checkpoint_mb, top1 in percent
 Groups = Mapping[str, Sequence[str]]  # of data sets
@@ -142,10 +142,11 @@ def draw_study(path: Path, lines: Sequence[Line]) -> None:
     backbones = list(dict.fromkeys(row["backbone"] for line in lines for row in line.rows))
     panels = 1 if len(backbones) < 2 else 2
     figure = Figure(figsize=(6.6 * panels, max(4.4, 0.3 * len(lines) + 1.6)), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    _draw_scatter(axes[0], scored)
-    if panels == 2:
-        _draw_backbones(axes[1], lines, backbones)
+    with fonts_for(*backbones, *(line.name for line in lines)):
+        axes = figure.subplots(1, panels, squeeze=False)[0]
+        _draw_scatter(axes[0], scored)
+        if panels == 2:
+            _draw_backbones(axes[1], lines, backbones)
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110, format="png")

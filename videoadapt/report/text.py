@@ -1,11 +1,6 @@
-"""Names in pictures, and tables of text."""
+"""Tables of text."""
 
 from collections.abc import Sequence
-
-
-def plain(text: str) -> str:
-    """For matplotlib, which takes what stands between dollars for a formula."""
-    return text.replace("$", r"\$")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from videoadapt.report.text import plain
+from videoadapt.report.fonts import fonts_for, plain
 
 _LINES = 6  # classes that get a colour
 
@@ -25,14 +25,17 @@ def draw_timeline(path: Path, seconds: np.ndarray, shares: np.ndarray, classes: 
     wins = np.bincount(winners, minlength=len(classes))
     chosen = np.lexsort((-shares.max(0), -wins))[: min(_LINES, len(classes))]
     colours = {int(number): colormaps["tab10"](place) for place, number in enumerate(chosen)}
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    lines, band = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+    names = [classes[number] for number in colours]
+    with fonts_for(title, *names):  # axes know their fonts from the beginning
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        lines, band = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     middles = seconds.mean(1)
     for number, colour in colours.items():
         lines.plot(middles, 100 * shares[:, number], color=colour, lw=1.8, marker="o", ms=3)
-    names = [plain(classes[number]) for number in colours]
-    lines.legend(lines.get_lines(), names, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
     lines.set(ylabel="probability (%)", ylim=(0, 103), title=plain(title))
+    with fonts_for(*names):
+        key = [plain(name) for name in names]
+        lines.legend(lines.get_lines(), key, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
     for (begin, end), winner in zip(_strips(seconds), winners, strict=True):
         band.axvspan(begin, end, color=colours.get(int(winner), (0.8, 0.8, 0.8)), lw=0)
     band.set(xlabel="seconds", yticks=[], xlim=(seconds[0, 0], max(seconds[-1, 1], seconds[0, 0] + 1e-3)))

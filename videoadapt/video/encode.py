@@ -1,6 +1,6 @@
 """Frames to H.264 files."""
 
-import logging
+import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -10,9 +10,17 @@ import av
 import numpy as np
 
 from videoadapt.errors import UserError
+from videoadapt.video.sound import copied_sound
 
 _TICKS = 90_000  # a second, for frames with times of their own
-log = logging.getLogger(__name__)
+_USUAL = 25.0  # frames a second
+
+
+def likely_rate(path: Path) -> float:
+    """FFmpeg's guess of the frames a second, where the rate that a file states is the tick of its clock."""
+    with av.open(f"file:{path}", metadata_errors="ignore") as file:
+        stream = file.streams.best("video")
+        return float(getattr(stream, "guessed_rate", None) or _USUAL)
 
 
 def write_video(
@@ -31,7 +39,8 @@ def write_video(
 
     Args:
         times: seconds after the first at which each frame is shown, instead of ``fps`` of them a second.
-        sound_of: a file whose first audio stream is copied, as it is, if the container takes it.
+        sound_of: a file whose sound is copied, at the distance from the first picture that it has there, if the
+            container takes it.
         container: its format; what the suffix of ``path`` names by default.
     """
     frames = iter(frames)
@@ -43,28 +52,19 @@ def write_video(
         stream = output.add_stream("libx264", rate=rate, options={"qp": "20", "preset": "veryfast"})
         stream.height, stream.width = (side - side % 2 for side in first.shape[:2])
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
-        if times is not None:
-            stream.codec_context.time_base = Fraction(1, _TICKS)
-        if sound_of is not None:
-            _copy_sound(output, sound_of)
-        for number, image in enumerate(chain([first], frames)):
-            even = np.ascontiguousarray(image[: stream.height, : stream.width])
-            frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-            if times is not None:
-                frame.pts, frame.time_base = round(times[number] * _TICKS), Fraction(1, _TICKS)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-
-
-def _copy_sound(output: av.container.OutputContainer, path: Path) -> None:
-    try:
-        with av.open(f"file:{path}") as source:
-            if not source.streams.audio:
-                return
-            stream = output.add_stream_from_template(source.streams.audio[0])
-            for packet in source.demux(source.streams.audio[0]):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    output.mux(packet)
-    except (av.FFmpegError, ValueError) as error:
-        log.warning("%s: its sound is not copied (%s)", path, str(error).splitlines()[0])
+        with copied_sound(sound_of, output) as sound:
+            delay = sound.lead if sound else 0.0
+            if exact := times is not None or delay > 0:
+                stream.codec_context.time_base = Fraction(1, _TICKS)
+            for number, image in enumerate(chain([first], frames)):
+                shown = number / float(rate) if times is None else times[number]
+                if sound:
+                    sound.copy_until(shown)
+                even = np.ascontiguousarray(image[: stream.height, : stream.width])
+                frame = av.VideoFrame.from_ndarray(even, format="rgb24")
+                if exact:
+                    frame.pts, frame.time_base = round((delay + shown) * _TICKS), Fraction(1, _TICKS)
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+            if sound:
+                sound.copy_until(math.inf)

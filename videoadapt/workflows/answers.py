@@ -9,6 +9,7 @@ from videoadapt.atomic import atomically, writable_folder
 from videoadapt.data.windows import Window
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
+from videoadapt.report.fonts import undrawable
 from videoadapt.report.timeline import draw_timeline
 from videoadapt.video import VideoReadError
 from videoadapt.video.media import is_still
@@ -97,7 +98,8 @@ def _annotated(source: Path, target: Path, captions: list[tuple[Window, str]]) -
 
 
 def _caption(answer: Answer) -> str:
-    return f"{answer.name}  {100 * answer.probability:.0f} %"
+    name = f"class {answer.label}" if undrawable(answer.name) else answer.name
+    return f"{name}  {100 * answer.probability:.0f} %"
 
 
 def _plain(answers: list[Answer]) -> list[dict[str, Any]]:

@@ -16,19 +16,19 @@ from PIL import Image
 from videoadapt import builders
 from videoadapt.atomic import atomically
 from videoadapt.data.views import Views
-from videoadapt.data.windows import Window, sliding_windows, window_samples
+from videoadapt.data.windows import Window, sliding_windows, window_samples, windows_in_time
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.evaluate import Evaluator
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.caption import captioned
-from videoadapt.video import VideoReadError, open_video
-from videoadapt.video.encode import write_video
+from videoadapt.video import VideoReadError, is_uneven, open_video
+from videoadapt.video.encode import likely_rate, write_video
 from videoadapt.video.media import is_still
 from videoadapt.video.walk import LeftOut, media_below
 
 _PIECE = 32  # frames of an annotated copy that stand in memory
-_FASTEST, _USUAL = 1000.0, 25.0  # frames a second
+_FASTEST = 1000.0  # frames a second; what is faster is the tick of a clock
 log = logging.getLogger(__name__)
 
 
@@ -100,7 +100,7 @@ def classify_windows(
     """A long video, window by window; VideoReadError if it cannot be read.
 
     Args:
-        seconds: length of a window; at a variable frame rate, of so many frames as are shown in that time on average.
+        seconds: length of a window; at a variable frame rate, of the frames that are shown in that time.
         step: from one window to the next; half a window by default.
     """
     name = checked_path(path)
@@ -113,7 +113,10 @@ def classify_windows(
     reader, indices, transform = builders.file_reading(model.config, chosen)
     with reader.open(name) as video:
         fps = video.fps or 1.0  # a picture has none
-        windows = sliding_windows(video.num_frames, max(round(seconds * fps), 1), max(round(step * fps), 1))
+        if is_uneven(video.times):
+            windows = windows_in_time(video.times, seconds, step)
+        else:
+            windows = sliding_windows(video.num_frames, max(round(seconds * fps), 1), max(round(step * fps), 1))
         samples = window_samples(video, windows, reader, indices, transform)
         scores = [scores[0] for _, scores in _evaluator(model).scores(model, samples)]
         shown = np.append(video.times, video.times[-1] + 1 / fps)
@@ -140,18 +143,15 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
             image = Image.fromarray(next(frames()))
             atomically(target, lambda draft: image.save(draft, "PNG"))
             return
-        fps, times = _timing(video.fps, video.times)
+        fps, times = _timing(source, video.fps, video.times)
         atomically(
             target, lambda draft: write_video(draft, frames(), fps, times=times, sound_of=source, container="mp4")
         )
 
 
-def _timing(fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
-    """Frames a second, and the times of the frames where that many a second would not be shown at them.
-
-    What is no rate at all, of a still or the tick of a container's clock, becomes 25.
-    """
-    fps = fps if 0 < fps <= _FASTEST else _USUAL
+def _timing(source: Path, fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Frames a second, and the times of the frames where that many a second would not be shown at them."""
+    fps = fps if 0 < fps <= _FASTEST else likely_rate(source)
     if len(times) > 1 and times[-1] < len(times) / _FASTEST:  # made up of that rate
         return fps, None
     return fps, times if (np.abs(times - np.arange(len(times)) / fps) > 0.5 / fps).any() else None
