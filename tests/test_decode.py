@@ -1,6 +1,4 @@
-"""Pixels, sizes, rotation, names and pictures; ``test_zoo`` has which frame is which."""
-
-import struct
+"""Pixels, sizes, names and pictures; ``test_zoo`` has which frame is which."""
 
 import numpy as np
 import pytest
@@ -44,20 +42,6 @@ def test_both_decoders_read_any_size(tmp_path, size):
     with open_video(tmp_path / "x.mp4", "pyav") as a, open_video(tmp_path / "x.mp4", "decord") as b:
         assert np.array_equal(a.frames([2, 0]), b.frames([2, 0]))
         assert [read_number(frame) for frame in a.frames([2, 0])] == [2, 0]
-
-
-@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)])
-def test_rotation_metadata_is_applied(tmp_path, matrix, turns):
-    path = encode(tmp_path / "x.mp4", numbered_frames(8), "libx264", crf="8", preset="ultrafast")
-    upright = open_video(path).frames([5])[0]
-    content = bytearray(path.read_bytes())
-    place = content.index(b"tkhd") + 4 + 40  # the display matrix of a version 0 header, 16.16 and 2.30 fixed point
-    a, b, c, d = (value << 16 for value in matrix)
-    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(content)
-    for backend in ("pyav", "decord"):
-        with open_video(path, backend) as video:
-            assert np.array_equal(video.frames([5])[0], np.rot90(upright, turns)), backend
 
 
 @pytest.mark.parametrize("backend", ["pyav", "decord"])

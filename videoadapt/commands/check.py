@@ -1,8 +1,10 @@
-"""Open every video of a list and say what is wrong with it.
+"""Open every video of a list or folder and say what is wrong with it.
 
 Files are opened in parallel, each in a process of its own under a time limit. The command prints how many are missing,
 empty, unreadable, damaged, short or odd (read correctly, but unusual), and writes those with the reason to a CSV file.
-The exit code is 1 if any file cannot be used.
+With --exact it reads every frame in order, backwards, at random and from a file opened for it alone, and compares each
+with one pass over the whole file: "different" names the first frame that is another one. The exit code is 1 if any file
+cannot be used.
 """
 
 import argparse
@@ -17,14 +19,15 @@ from videoadapt.report.text import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("list", type=Path, metavar="LIST", help="a list file, as data.train")
-    parser.add_argument("--root", default=".", metavar="DIR", help="where its paths begin, as data.root")
+    parser.add_argument("list", type=Path, metavar="LIST", help="a list file, as data.train, or a folder of videos")
+    parser.add_argument("--root", metavar="DIR", help="where a list's paths begin, as data.root (.)")
     parser.add_argument("--absolute-paths", action="store_true", help="the list may name files outside of it")
     parser.add_argument("--report", type=Path, metavar="FILE", help="LIST.report.csv by default")
     parser.add_argument("--decoder", default="pyav", choices=DECODERS)
     parser.add_argument("--min-frames", type=int, default=8, help="below that a video is short (8)")
     parser.add_argument("--whole", action="store_true", help="decode every frame, not fifteen of them")
-    parser.add_argument("--seconds", type=float, default=60.0, help="time limit for a file (60)")
+    parser.add_argument("--exact", action="store_true", help="compare every frame with a pass over the whole file")
+    parser.add_argument("--seconds", type=float, help="time limit for a file (60; with --exact 600)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; as many as cores by default")
     parser.add_argument("--all", action="store_true", help="report the good ones as well")
 
@@ -39,12 +42,26 @@ def run(args: argparse.Namespace) -> None:
         Finding,
         check_videos,
         listed_videos,
+        videos_below,
         write_findings,
     )
 
-    names = listed_videos(args.list, args.root, args.absolute_paths)
-    options = {"decoder": args.decoder, "min_frames": args.min_frames, "whole": args.whole, "seconds": args.seconds}
-    checked = check_videos(names, args.root, workers=args.workers, **options)
+    if args.list.is_dir():
+        if args.root:
+            raise UserError(f"--root: {args.list} is a folder, not a list; its videos are looked for below it")
+        names, root = videos_below(args.list), str(args.list)
+    else:
+        names, root = listed_videos(args.list, args.root or ".", args.absolute_paths), args.root or "."
+    checked = check_videos(
+        names,
+        root,
+        decoder=args.decoder,
+        min_frames=args.min_frames,
+        whole=args.whole,
+        exact=args.exact,
+        seconds=args.seconds or (600.0 if args.exact else 60.0),
+        workers=args.workers,
+    )
     writable_folder(str(report.parent), "--report")
     found: list[Finding] = []
     try:
@@ -54,6 +71,9 @@ def run(args: argparse.Namespace) -> None:
         write_findings(report, rows)
     counts = Counter(finding.status for finding in found)
     print(table(["status", "videos"], [(status, counts[status]) for status in STATUSES if counts[status]]))
+    for finding in found:
+        if finding.status == "different":
+            print(f"{finding.path}: {finding.detail}")
     print(f"report: {report}, rows: {len(rows)}")
     sys.exit(any(counts[status] for status in UNREADABLE))
 
@@ -63,7 +83,8 @@ def _report(args: argparse.Namespace) -> Path:
     for option, least in (("seconds", 0), ("workers", 0), ("min_frames", -1)):
         if (value := getattr(args, option)) is not None and value <= least:
             raise UserError(f"--{option.replace('_', '-')}: {value:g} is too small")
-    report = args.report or args.list.with_name(f"{args.list.name}.report.csv")
+    beside = args.list.resolve() if args.list.is_dir() else args.list
+    report = args.report or beside.with_name(f"{beside.name}.report.csv")
     if report.is_dir() or report.resolve() == args.list.resolve():
         raise UserError(f"--report: {report} is a folder or the list itself; name another file")
     return report

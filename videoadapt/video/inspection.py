@@ -12,10 +12,12 @@ from videoadapt.video.decode import Backend, Reader, VideoReadError, open_video
 from videoadapt.video.decode.common import is_uneven
 from videoadapt.video.decode.pyav import PyavVideo
 from videoadapt.video.decode.streams import rivals
+from videoadapt.video.exact import Comparison, compare_with_full_pass
 from videoadapt.video.media import is_still
 from videoadapt.video.reader import read_pieces
 
-UNREADABLE = ("missing", "empty", "unreadable", "damaged", "hung", "crashed")  # what cannot be used, worst first
+# What cannot be used, worst first.
+UNREADABLE = ("different", "missing", "empty", "unreadable", "damaged", "hung", "crashed")
 STATUSES = (*UNREADABLE, "short", "odd", "ok")
 _HD, _UNTAGGED = 720, 2  # rows, FFmpeg's "unspecified"
 _FAR = 1000  # frames
@@ -25,8 +27,8 @@ _LOOKED_AT = 15  # frames, the first and the last among them
 class Finding(NamedTuple):
     """One file.
 
-    ``empty`` has no bytes or no frames; ``damaged`` opens, but not every frame looked at can be decoded; ``odd`` is
-    read right all the same.
+    ``different`` gives other frames than a pass over the whole file; ``empty`` has no bytes or no frames; ``damaged``
+    opens, but not every frame looked at can be decoded; ``odd`` is read right all the same.
     """
 
     path: str
@@ -41,14 +43,22 @@ class Finding(NamedTuple):
 
 
 def inspect_video(
-    root: str, path: str, backend: Backend = "pyav", *, min_frames: int = 1, whole: bool = False
+    root: str,
+    path: str,
+    backend: Backend = "pyav",
+    *,
+    min_frames: int = 1,
+    whole: bool = False,
+    exact: bool = False,
 ) -> Finding:
-    """Open a video and decode fifteen frames spread over it, or all of them."""
+    """Open a video and decode fifteen frames spread over it, or all; ``exact``: ``compare_with_full_pass`` too."""
     file, began = Path(root, path), time.perf_counter()
     try:
         with open_video(file, backend) as video:
             finding = Finding(path, "ok", "", video.backend, video.num_frames, round(video.fps, 3))
             finding = _decoded(finding, video, whole)
+        if exact and not is_still(file):
+            finding = _compared(finding, compare_with_full_pass(file, backend))
     except VideoReadError as error:
         return Finding(path, _why(file, str(error)), str(error))
     finding = finding._replace(seconds=round(time.perf_counter() - began, 3))
@@ -77,6 +87,16 @@ def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:
     except VideoReadError as error:
         return finding._replace(status="damaged", detail=str(error))
     return finding._replace(height=height, width=width, decoder=video.backend)
+
+
+def _compared(finding: Finding, found: Comparison) -> Finding:
+    if found.different:
+        return finding._replace(status="different", detail=found.different)
+    if found.damaged:
+        return finding._replace(
+            status="damaged", detail=f"damaged frames: {len(found.damaged)}, first {found.damaged[0]}"
+        )
+    return finding
 
 
 def _oddities(file: Path, backend: str, decoder: str) -> list[str]:

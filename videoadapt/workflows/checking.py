@@ -1,5 +1,6 @@
 """A look at every video of a list, each in a process that may hang or die."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError
 from functools import partial
@@ -14,9 +15,11 @@ from videoadapt.errors import UserError
 from videoadapt.video import Backend, require_backend
 from videoadapt.video.inspection import STATUSES, UNREADABLE, Finding, inspect_video
 from videoadapt.video.store import open_store
+from videoadapt.video.walk import LeftOut, media_below
 
-__all__ = ["STATUSES", "UNREADABLE", "Finding", "check_videos", "listed_videos", "write_findings"]
+__all__ = ["STATUSES", "UNREADABLE", "Finding", "check_videos", "listed_videos", "videos_below", "write_findings"]
 
+log = logging.getLogger(__name__)
 _BATCH = 1024  # files handed out at a time, so that a list of millions fits
 
 
@@ -31,6 +34,17 @@ def listed_videos(path: Path, root: str, absolute_paths: bool) -> list[str]:
     return names
 
 
+def videos_below(folder: Path) -> list[str]:
+    """The videos and pictures of a folder, relative to it; what is left out is told."""
+    left_out = LeftOut(folder)
+    names = [path.relative_to(folder).as_posix() for path, _ in media_below(folder, left_out)]
+    if told := str(left_out):
+        log.warning(told)
+    if not names:
+        raise UserError(f"{folder}: no videos or pictures below it")
+    return names
+
+
 def check_videos(
     names: list[str],
     root: str,
@@ -38,6 +52,7 @@ def check_videos(
     decoder: Backend = "pyav",
     min_frames: int = 8,
     whole: bool = False,
+    exact: bool = False,
     seconds: float = 60.0,
     workers: int | None = None,
 ) -> Iterator[Finding]:
@@ -46,11 +61,12 @@ def check_videos(
     Args:
         min_frames: below that a video is short.
         whole: decode every frame, not fifteen of them.
+        exact: compare every frame, read in four manners, with a pass over the whole file.
         seconds: time limit for a file.
         workers: processes; as many as cores by default.
     """
     require_backend(decoder)
-    inspect = partial(inspect_video, backend=decoder, min_frames=min_frames, whole=whole)
+    inspect = partial(inspect_video, backend=decoder, min_frames=min_frames, whole=whole, exact=exact)
     return _checked(partial(inspect, root), names, seconds, workers or auto_workers())
 
 

@@ -13,10 +13,15 @@ UPRIGHT: Symmetry = (False, False, False)
 _FLAT = 0.1  # of the largest area that the matrix's columns could span
 
 
+def matrix_of(frame: av.VideoFrame) -> np.ndarray | None:
+    """``a, b, c, d`` of its display matrix, where 65,536 is one (4,)."""
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its keys are not strings
+    return None if data is None else np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]]
+
+
 def symmetry(frame: av.VideoFrame) -> Symmetry | None:
     """What brings a frame upright; None if it carries no matrix."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its keys are not strings
-    return None if data is None else nearest_symmetry(np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]])
+    return None if (matrix := matrix_of(frame)) is None else nearest_symmetry(matrix)
 
 
 def nearest_symmetry(matrix: np.ndarray) -> Symmetry:

@@ -65,7 +65,8 @@ class PacketSource:
         ]
         if any(mark.look.goes_on for mark in marks) and not self._apart:
             self._apart = True
-            self._reopen()
+            self.close()
+            self._open()
             return self.marks()
         return _without_false_alarms(marks)
 
@@ -100,12 +101,13 @@ class PacketSource:
             first, rest = self._sought(min(times, default=0))
             if first and _is(first, mark) and first.dts == mark.dts:
                 return chain([first], rest)
-        self._reopen()
-        return self._packets()
+        return self.afresh()
 
-    def _reopen(self) -> None:
+    def afresh(self) -> Iterator[av.Packet]:
+        """The packets of the file opened again."""
         self.close()
         self._open()
+        return self._packets()
 
     def _sought(self, time: int | None) -> tuple[av.Packet | None, Iterator[av.Packet]]:
         """The first packet after a seek, and the rest."""

@@ -14,7 +14,7 @@ from videoadapt.video.decode.bitstream import Start
 from videoadapt.video.decode.common import Deadline, Indices, RecountedError, VideoReadError, checked, reason
 from videoadapt.video.decode.harm import Harm
 from videoadapt.video.decode.index import INDEXED, Begin, Index, Pass, Shown, index_packets, index_pass
-from videoadapt.video.decode.orientation import UPRIGHT, Symmetry, symmetry, turned
+from videoadapt.video.decode.orientation import UPRIGHT, Symmetry, matrix_of, symmetry, turned
 from videoadapt.video.decode.packets import PacketSource
 from videoadapt.video.decode.streams import Margins
 
@@ -40,7 +40,7 @@ class PyavVideo:
 
     def __init__(self, path: Path, deadline: Deadline | None = None) -> None:
         self.path, deadline = path, deadline or Deadline(path, None)
-        self._source = PacketSource(path, deadline)
+        self.source = PacketSource(path, deadline)
         # One for all frames, without threads: a forked worker would wait for them, and each would cost its start.
         self._to_rgb = VideoReformatter()
         self._position = -1  # nothing decoded yet
@@ -53,23 +53,23 @@ class PyavVideo:
         state = path.stat()
         self._file = (str(path.absolute()), state.st_size, state.st_mtime_ns)
         try:
-            marks = self._source.marks()
-            self.index = index_packets(marks, self._source.format, bool(self.stream.codec_context.has_b_frames))
+            marks = self.source.marks()
+            self.index = index_packets(marks, self.source.format, bool(self.stream.codec_context.has_b_frames))
             if not self.index.plain or self._file in _passes:
                 self.index = self._by_pass()
-            if any(mark.look.turned for mark in marks):
-                self._way = self._first_way() or UPRIGHT
+            if any(mark.look.turned for mark in marks) and (frame := self._first_frame()):
+                self._way = symmetry(frame) or UPRIGHT
         except VideoReadError:
-            self._source.close()
+            self.source.close()
             raise
         except (av.FFmpegError, ValueError) as error:
-            self._source.close()
+            self.source.close()
             raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
 
     @property
     def stream(self) -> VideoStream:
         """PyAV's stream, for what else is to be known of it."""
-        return self._source.stream
+        return self.source.stream
 
     @property
     def num_frames(self) -> int:
@@ -95,18 +95,20 @@ class PyavVideo:
     @property
     def margins(self) -> Margins | None:
         """What the container cuts off: left, right, top, bottom, in pixels."""
-        return self._source.margins
+        return self.source.margins
 
     def is_plain(self) -> bool:
         """Whether other decoders read it right: an indexed format, every packet a whole shown frame with a time of its
         own, flags and bits that agree on where decoding may begin, nothing to turn or cut.
         """
-        index, source = self.index, self._source
+        index, source = self.index, self.source
         whole = index.plain and index.timed and not index.torn and not index.hidden
         if not whole or source.format not in INDEXED or len(source.container.streams.video) > 1 or source.margins:
             return False
-        upright = not any(mark.look.turned for mark in index.marks) and self._first_way() in {None, UPRIGHT}
-        return index.marks[0].key and self.flags_hold() and upright
+        if any(mark.look.turned for mark in index.marks) or not index.marks[0].key or not self.flags_hold():
+            return False
+        matrix = matrix_of(frame) if (frame := self._first_frame()) else None
+        return matrix is None or matrix.tolist() == [65_536, 0, 0, 65_536]
 
     def flags_hold(self) -> bool:
         """Whether decoding may begin at every packet that the file marks as key: other decoders go by that."""
@@ -122,7 +124,7 @@ class PyavVideo:
         """
         wanted = checked(indices, self, self.path)
         try:
-            images = {number: self._shown(frame) for number, frame in self._forward(sorted(set(wanted)))}
+            images = {number: self.shown(frame) for number, frame in self._forward(sorted(set(wanted)))}
         except VideoReadError:
             raise
         except (av.FFmpegError, ValueError) as error:
@@ -134,20 +136,19 @@ class PyavVideo:
                 raise VideoReadError(f"{self.path}: its frames change their size, {sizes}")
         return np.stack([images[number] for number in wanted])
 
-    def _shown(self, frame: av.VideoFrame) -> np.ndarray:
+    def shown(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame as a player shows it: cut, then turned; rgb (h w c)."""
         image = self._to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        if self._source.margins:
-            left, right, top, bottom = self._source.margins
+        if self.source.margins:
+            left, right, top, bottom = self.source.margins
             image = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
             if not image.size:
                 raise ValueError("its container cuts everything off")
         return turned(image, symmetry(frame) or self._way)
 
-    def _first_way(self) -> Symmetry | None:
-        """The orientation of the first frame: a bitstream may tell it there alone."""
-        frame = next((frame for frame, _ in self._decode_from(Begin(0, 0))), None)
-        return None if frame is None else symmetry(frame)
+    def _first_frame(self) -> av.VideoFrame | None:
+        """As it comes out: a bitstream may tell an orientation there alone."""
+        return next((frame for frame, _ in self._decode_from(Begin(0, 0))), None)
 
     # --- which frame comes from where
 
@@ -203,7 +204,7 @@ class PyavVideo:
     # --- decoding
 
     def _by_pass(self) -> Index:
-        return index_pass(self.index, self._pass(), self._source.format)
+        return index_pass(self.index, self._pass(), self.source.format)
 
     def _pass(self) -> Pass:
         """The whole file decoded once, and remembered."""
@@ -212,7 +213,7 @@ class PyavVideo:
             lost: list[int | None] = []
             for frame, intact in self._decode_from(Begin(0, 0), lost):
                 shown.append(Shown(frame.pts, intact))
-                if self._source.codec in _TELLING and frame.key_frame and frame.pict_type == PictureType.I:
+                if self.source.codec in _TELLING and frame.key_frame and frame.pict_type == PictureType.I:
                     intra.add(frame.pts)
             _passes[self._file] = Pass(shown, lost, frozenset(intra))
         _passes.move_to_end(self._file)
@@ -245,7 +246,7 @@ class PyavVideo:
         """What goes into the decoder: with all wanted packets of a run inside, it is flushed instead of fed more."""
         to_feed = self._to_feed if self.index.plain else None
         place = begin.place
-        for place, packet in self._source.packets_from(begin.place, self.index) or ():
+        for place, packet in self.source.packets_from(begin.place, self.index) or ():
             yield place, packet
             if to_feed is not None:
                 to_feed.discard(self.index.numbers.get(packet.pts))
@@ -259,7 +260,7 @@ class PyavVideo:
         Of frames that are not wanted, those to which no other refers are left out: half of what x264 makes. Frames
         past the last wanted one may be wanted by the next call.
         """
-        if packet and self.index.plain and self._source.codec in _SKIPPABLE:
+        if packet and self.index.plain and self.source.codec in _SKIPPABLE:
             number = self.index.numbers.get(packet.pts, self.num_frames)
             passed_over = number < self._last and number not in self._wanted
             self.stream.codec_context.skip_frame = "NONREF" if passed_over else "DEFAULT"
@@ -270,4 +271,4 @@ class PyavVideo:
 
     def __exit__(self, *_: object) -> None:
         self._decoded = None
-        self._source.close()
+        self.source.close()
