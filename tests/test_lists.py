@@ -20,6 +20,17 @@ FORMS = {
     "tabs, blank lines, CRLF, BOM": ("\ufeffa.mp4\t1\r\n\r\nb.mp4 0\r\n", [("a.mp4", 1), ("b.mp4", 0)]),
     "quoted without a header": ('"a, ""b"".mp4",0\n"c d.mp4" 1\n', [('a, "b".mp4', 0), ("c d.mp4", 1)]),
     "spaces that belong to a name": ("path,label\n a.mp4,1\n", [(" a.mp4", 1)]),
+    "quoted header": ('"path","label"\n"a b.mp4","0"\n"c,""d"".mp4",2\n', [("a b.mp4", 0), ('c,"d".mp4', 2)]),
+    "quoted header, BOM, CRLF": ('\ufeff"Path","Label"\r\n"a.mp4","1"\r\n', [("a.mp4", 1)]),
+    "quoted header with spaces": (
+        ' "path" , "label" \n"a.mp4", "1"\n "b, c.mp4", 2\n',
+        [("a.mp4", 1), ("b, c.mp4", 2)],
+    ),
+    "single quotes": ("'path','label'\n'a, b.mp4','1'\nit's.mp4,2\n", [("a, b.mp4", 1), ("it's.mp4", 2)]),
+    "quoted rows without a header": ('"a, b.mp4","3"\n"c.mp4" "4"\n', [("a, b.mp4", 3), ("c.mp4", 4)]),
+    "single quotes without a header": ("'a b.mp4','3'\n'c'.mp4,4\n", [("a b.mp4", 3), ("'c'.mp4", 4)]),
+    "spaces before quotes": ('path, label\na.mp4, "1"\n', [("a.mp4", 1)]),
+    "a name that is quoted itself": ('path,label\n"""a""",1\n"a",2\n', [('"a"', 1), ("a", 2)]),
     "header with BOM and CRLF": ("\ufeffpath,label\r\na.mp4,1\r\n", [("a.mp4", 1)]),
 }
 

@@ -21,6 +21,7 @@ from videoadapt.builders import build_model
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.shard import shard_frozen
+from videoadapt.errors import UserError
 from videoadapt.models.backbone import blocks_of
 
 TRAIN = str(TOOLS / "train.py")
@@ -208,6 +209,39 @@ def test_each_rank_holds_half_of_the_blocks():
         assert abs(part / whole - 0.5) < 0.02 and same
     for rank in ranks:
         rank.join()
+
+
+_WHOLE = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+ENVIRONMENTS = {  # and what is said of them; nothing where it is one process on its own
+    "nothing": ({}, None),
+    "WORLD_SIZE alone": ({"WORLD_SIZE": "4"}, None),
+    "LOCAL_RANK alone": ({"LOCAL_RANK": "3"}, None),
+    "an empty RANK": ({"RANK": "", "WORLD_SIZE": "4"}, None),
+    "SLURM's": ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_LOCALID": "1"}, None),
+    "RANK alone": ({"RANK": "0"}, "has RANK=0, but no WORLD_SIZE, MASTER_ADDR, MASTER_PORT; start ranks with torchrun"),
+    "no address": ({"RANK": "1", "WORLD_SIZE": "2"}, "has RANK=1, but no MASTER_ADDR, MASTER_PORT; start ranks with"),
+    "no number": ({**_WHOLE, "RANK": "first"}, "has RANK=first, which is no number"),
+    "no port": ({**_WHOLE, "MASTER_PORT": "http"}, "has MASTER_PORT=http, which is no number"),
+    "no local rank": ({**_WHOLE, "LOCAL_RANK": "-1"}, "has LOCAL_RANK=-1, which is no number"),
+    "too high": ({**_WHOLE, "RANK": "1"}, "has RANK=1 of WORLD_SIZE=1; start ranks with torchrun, or unset RANK"),
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_part_of_the_variables_of_ranks_is_told_or_means_nothing(name, monkeypatch, tool):
+    variables, message = ENVIRONMENTS[name]
+    for key in (*_WHOLE, "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(key, raising=False)
+    for key, value in variables.items():
+        monkeypatch.setenv(key, value)
+    code, out, _ = tool("configs")
+    assert code == 0 and out  # what needs no ranks does not look
+    if message is None:
+        assert distributed.start("cpu") == distributed.Ranks(torch.device("cpu"))
+    else:
+        with pytest.raises(UserError, match=message) as caught:
+            distributed.start("cpu")
+        assert str(caught.value).startswith("the environment has") and "\n" not in str(caught.value)
 
 
 def test_one_rank_needs_no_group():

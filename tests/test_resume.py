@@ -8,6 +8,7 @@ import signal
 from functools import partial
 
 import pytest
+import torch
 from chaos import chaos, compare, train
 from conftest import at_step
 
@@ -141,6 +142,43 @@ def test_another_layout_is_refused(problem, run, tmp_path, monkeypatch):
     monkeypatch.setattr("videoadapt.data.loaders.TrainBatches.__len__", lambda self: 3)
     code, err = run()
     assert code == 2 and "resume_00000002.pt: its batches an epoch was 4, now it is 3" in err
+
+
+CHANGES = {  # of a list that stays as long as it is
+    "a label": lambda lines: [*lines[:-1], f"{lines[-1][:-1]}{(int(lines[-1][-1]) + 1) % 3}"],
+    "the order": lambda lines: [lines[1], lines[0], *lines[2:]],
+    "a path": lambda lines: [f"{lines[1][:-1]}{lines[0][-1]}", *lines[1:]],
+}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_list_that_has_changed_is_refused_though_it_is_as_long(problem, run, tmp_path, monkeypatch, split):
+    header, *lines = (problem[0].parent / "list.csv").read_text().splitlines()
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join([header, *lines]))
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, partial(os.kill, os.getpid(), signal.SIGTERM))
+        assert run(f"data.{split}={path}")[0] == 75
+    for changed in CHANGES.values():
+        path.write_text("\n".join([header, *changed(lines)]))
+        code, err = run(f"data.{split}={path}")
+        told = (
+            f"resume_00000002.pt: data.{split} had other paths or labels, or another order of them, when the run began"
+        )
+        assert code == 2 and err.count("\n") == 1 and told in err
+    path.write_text("".join(f"{line.replace(',', ' ')}\r\n" for line in lines))  # the same in another form
+    assert run(f"data.{split}={path}") == (0, "")
+
+
+def test_a_state_from_before_lists_had_fingerprints_is_gone_on_from(problem, run, tmp_path, monkeypatch):
+    at_step(monkeypatch, 3, partial(os.kill, os.getpid(), signal.SIGTERM))
+    assert run()[0] == 75
+    (path,) = (tmp_path / "run").glob("resume_*")
+    state = torch.load(path, weights_only=True)
+    del state["lists"]
+    torch.save(state, path)
+    assert run() == (0, "")
+    compare(problem[1], tmp_path / "run")
 
 
 # --- disks

@@ -30,8 +30,8 @@ def guarded(main: Callable[[], None]) -> None:
     for stream in (sys.stdout, sys.stderr):  # file names need not be UTF-8
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    rank = int(os.environ.get("RANK", 0))
-    prefix = f"rank {rank}: " if rank else ""
+    rank = os.environ.get("RANK", "")
+    prefix = f"rank {rank}: " if rank.isdecimal() and int(rank) else ""
     logging.basicConfig(format=f"{prefix}%(message)s", level=logging.WARNING)
     logging.getLogger("videoadapt").setLevel(logging.INFO)
     try:

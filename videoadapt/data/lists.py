@@ -1,6 +1,7 @@
 """List files: which videos, which labels."""
 
 import csv
+import hashlib
 import io
 import re
 from array import array
@@ -15,6 +16,7 @@ from videoadapt.data.faults import no_label
 from videoadapt.errors import UserError
 
 _LABELS = 2**31
+_HEADER = re.compile(r"""\s*(["']?)path\1\s*,\s*(["']?)label\2\s*""", re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -44,13 +46,24 @@ class Records(Sequence[Record]):
         start = self._ends[index - 1] if index else 0
         return Record(self._names[start : self._ends[index]].decode(), int(self._labels[index]))
 
+    def digest(self) -> str:
+        found = hashlib.sha256(self._names)
+        for numbers in (self._ends, self._labels):
+            found.update(numbers.astype("<i8").tobytes())
+        return found.hexdigest()
+
+
+def fingerprint(records: Sequence[Record]) -> str:
+    """Another one for other paths or labels, or another order of them."""
+    return (records if isinstance(records, Records) else Records(records)).digest()
+
 
 def read_list(path: str | Path, num_classes: int | None = None) -> Records:
     """Read a list in any of the forms in use.
 
-    With a header ``path,label`` it is CSV, quoting included. Without one, a line is ``path label`` (mmaction2, AIM,
-    VideoMAE, SlowFast) or ``path,label``: the label is what follows the last separator, so paths may hold spaces,
-    commas and ``#``. Blank lines are passed over.
+    With a header ``path,label`` it is CSV, quoting included; a header in single quotes stands for rows with them.
+    Without one, a line is ``path label`` (mmaction2, AIM, VideoMAE, SlowFast) or ``path,label``: the label is what
+    follows the last separator, so paths may hold spaces, commas and ``#``. Blank lines are passed over.
 
     Raises UserError, with file and line number, for a line without an integer label, a label outside
     ``range(num_classes)`` and an empty list.
@@ -58,10 +71,10 @@ def read_list(path: str | Path, num_classes: int | None = None) -> Records:
     path = Path(path)
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
-            header = [cell.strip().lower() for cell in file.readline().split(",")] == ["path", "label"]
+            header = _HEADER.fullmatch(file.readline())
             if not header:
                 file.seek(0)
-            rows = _csv_rows(file) if header else _plain_rows(file)
+            rows = _csv_rows(file, header[1] or header[2]) if header else _plain_rows(file)
             records = Records(_record(path, number, name, label, num_classes) for number, name, label in rows)
     except (OSError, UnicodeError, csv.Error) as error:
         hint = "; 'videoadapt lists' makes lists" if isinstance(error, FileNotFoundError) else ""
@@ -98,23 +111,29 @@ def first_other(one: Sequence[str], other: Sequence[str]) -> int:
     return next((label for label, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, str]]:
-    """Line number, name and label, which is empty where there is none."""
-    reader = csv.reader(file)
+def _csv_rows(file: TextIO, quote: str) -> Iterator[tuple[int, str, str]]:
+    """Line number, name and label, which is empty where there is none; as the header is quoted, if it is."""
+    reader = csv.reader(file, quotechar=quote or '"', skipinitialspace=bool(quote))
     for row in reader:
         if len(row) > 1 or (row and row[0].strip()):
-            yield reader.line_num + 1, row[0], row[1] if len(row) == 2 else ""
+            label = _unquoted(row[1].strip(), '"') if len(row) == 2 else ""
+            yield reader.line_num + 1, row[0], label
+
+
+def _unquoted(cell: str, quote: str) -> str:
+    inside = cell[1:-1]
+    return inside.replace(2 * quote, quote) if len(cell) > 1 and cell == f"{quote}{inside}{quote}" else cell
 
 
 def _plain_rows(file: TextIO) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(file, start=1):
         if line := line.strip():
-            match = re.search(r"[\s,](-?\d+)$", line)
+            match = re.search(r"""[\s,](["']?)(-?\d+)\1$""", line)
             name = line[: match.start()].rstrip() if match else line
             if match and line[match.start()] != ",":
                 name = name.removesuffix(",").rstrip()
-            quoted = re.fullmatch(r'"(.*)"', name)
-            yield number, quoted[1].replace('""', '"') if quoted else name, match[1] if match else ""
+            quote = "'" if match and match[1] == "'" else '"'
+            yield number, _unquoted(name, quote), match[2] if match else ""
 
 
 def _record(path: Path, number: int, name: str, label: str, num_classes: int | None) -> Record:

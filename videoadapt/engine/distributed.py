@@ -17,6 +17,7 @@ from videoadapt.errors import PeerLost, UserError
 
 # For one rank to wait for another, which may evaluate slower videos; a rank that hangs names itself much earlier.
 _PATIENCE = timedelta(hours=1)
+_OF_A_RANK, _OF_A_MACHINE = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # What the loss of other ranks looks like in an error of torch.
 _OF_OTHERS = re.compile("gloo|nccl|TCPStore|ProcessGroup|connection (closed|reset|refused)", re.IGNORECASE)
 
@@ -39,8 +40,8 @@ class Ranks:
 def start(device: str = "auto") -> Ranks:
     """Join torchrun's process group if there is one: tensors go by nccl on GPUs, by gloo on CPUs, objects by gloo."""
     chosen = pick_device(device, "run.device")
-    launched = "RANK" in os.environ
-    local_rank = int(os.environ.get("LOCAL_RANK", 0)) if launched else 0
+    launched = is_launched()
+    local_rank = int(os.environ.get("LOCAL_RANK") or 0) if launched else 0
     if chosen.type == "cuda":
         chosen = torch.device("cuda", local_rank if launched else chosen.index or 0)
         count = torch.cuda.device_count()
@@ -51,8 +52,27 @@ def start(device: str = "auto") -> Ranks:
         return Ranks(chosen)
     with peers():
         join("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", _PATIENCE)
-    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
+    local_world = int(os.environ.get("LOCAL_WORLD_SIZE") or dist.get_world_size())
     return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_rank, local_world)
+
+
+def is_launched() -> bool:
+    """Whether this process is one of several, by the variables that torchrun sets; UserError for a part of them.
+
+    Without RANK the others say nothing: a cluster may set WORLD_SIZE for a job, and SLURM has variables of its own.
+    """
+    known = {name: value for name in (*_OF_A_RANK, *_OF_A_MACHINE) if (value := os.environ.get(name))}
+    if "RANK" not in known:
+        return False
+    remedy = "start ranks with torchrun, or unset RANK"
+    if absent := [name for name in _OF_A_RANK if name not in known]:
+        raise UserError(f"the environment has RANK={known['RANK']}, but no {', '.join(absent)}; {remedy}")
+    for name, value in known.items():
+        if name != "MASTER_ADDR" and not value.isdecimal():
+            raise UserError(f"the environment has {name}={value}, which is no number; {remedy}")
+    if int(known["RANK"]) >= int(known["WORLD_SIZE"]):
+        raise UserError(f"the environment has RANK={known['RANK']} of WORLD_SIZE={known['WORLD_SIZE']}; {remedy}")
+    return True
 
 
 def pick_device(name: str, key: str) -> torch.device:
@@ -117,7 +137,7 @@ def peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error).strip().splitlines() or [""]
-        alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+        alone = "RANK" not in os.environ or os.environ.get("WORLD_SIZE") == "1"
         if alone or not (isinstance(error, dist.DistBackendError) or _OF_OTHERS.search(text[0])):
             raise
         raise PeerLost(f"lost the other ranks ({text[0]})") from error

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
+from typing_extensions import NotRequired, TypedDict  # pydantic wants the latter before Python 3.12
 
 from videoadapt.atomic import atomically, sync
 from videoadapt.engine import distributed
@@ -52,6 +52,7 @@ class _State(TypedDict):
     scaler: dict[str, Any]
     progress: Progress
     layout: dict[str, int]
+    lists: NotRequired[dict[str, str]]  # younger than the format
 
 
 _WHOLE = TypeAdapter(_State)
@@ -64,12 +65,20 @@ class RunFolder:
         about: facts that every checkpoint carries.
         layout: numbers on which a state depends, such as that of ranks: it is of no use to a run with others.
         keep_last: resume states.
+        lists: fingerprints of what a run is made of, by the key that names it.
     """
 
     def __init__(
-        self, path: Path, ranks: Ranks, about: Mapping[str, Any], layout: Mapping[str, int], keep_last: int = 2
+        self,
+        path: Path,
+        ranks: Ranks,
+        about: Mapping[str, Any],
+        layout: Mapping[str, int],
+        keep_last: int = 2,
+        lists: Mapping[str, str] | None = None,
     ) -> None:
         self.path, self.ranks, self.about, self.layout, self.keep_last = path, ranks, about, dict(layout), keep_last
+        self.lists = dict(lists or {})
         self._good: str | None = None  # the state that was read or written last
 
     def restore(self, learner: Learner) -> Progress:
@@ -78,6 +87,10 @@ class RunFolder:
         for key, now in self.layout.items():
             if (then := state["layout"].get(key)) != now:
                 raise UserError(f"{source}: its {key} was {then}, now it is {now}; resume it as it began")
+        for key, print_now in self.lists.items():
+            if state.get("lists", {}).get(key, print_now) != print_now:
+                what = f"{key} had other paths or labels, or another order of them, when the run began"
+                raise UserError(f"{source}: {what}; resume it with the list as it was, or {START_ANEW}")
         learner.load(state, source)
         self._good = source
         return state["progress"]
@@ -117,7 +130,8 @@ class RunFolder:
         if best:
             save_checkpoint(self.path / "best.safetensors", tensors, about)
         save_checkpoint(self.path / "last.safetensors", tensors, about)
-        state = {"format": _FORMAT, "layout": self.layout, "progress": asdict(progress), **learner.state()}
+        state = {"format": _FORMAT, "layout": self.layout, "lists": self.lists}
+        state |= {"progress": asdict(progress), **learner.state()}
         packed = io.BytesIO()
         torch.save(state, packed)
         newest = self.path / f"resume_{progress.step:08d}.pt"

@@ -11,6 +11,7 @@ from videoadapt import builders
 from videoadapt.atomic import atomically, remove_drafts, writable_folder
 from videoadapt.config import WITHOUT_EFFECT, Config, RunConfig, first_difference, load_config
 from videoadapt.data.faults import check_labels, doubts
+from videoadapt.data.lists import fingerprint
 from videoadapt.data.views import Views, plan
 from videoadapt.engine import distributed
 from videoadapt.engine.folder import (
@@ -59,7 +60,9 @@ def train_config(config: Config) -> Progress:
     resume = _claim(config, ranks, room_needed(model, config.run.keep_last))
     about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
     layout = {"number of ranks": ranks.world, "batches an epoch": len(loader), "list's length": len(loader.dataset)}
-    folder = RunFolder(Path(config.run.out_dir), ranks, about, layout, config.run.keep_last)
+    listed = {"data.train": loader.dataset.records, "data.val": val_loader.dataset.records}
+    lists = {key: fingerprint(records) for key, records in listed.items()}
+    folder = RunFolder(Path(config.run.out_dir), ranks, about, layout, config.run.keep_last, lists)
     if ranks.is_main:
         counts = [sum(p.numel() for p in model.parameters() if p.requires_grad or whole) for whole in (False, True)]
         log.info("%s trainable of %s parameters; %d batches an epoch", *(f"{n:,}" for n in counts), len(loader))

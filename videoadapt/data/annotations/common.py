@@ -66,7 +66,7 @@ def read_json(path: Path, kind: type) -> Any:
 
 def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
     """Rows by the names of the header, which must hold ``required``."""
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
     if lacking := [name for name in required if name not in (reader.fieldnames or [])]:
         raise UserError(f"{path}: its header lacks {', '.join(lacking)}")
     rows = []
