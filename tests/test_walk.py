@@ -28,6 +28,7 @@ FORMATS = {
     "mxf": ("mpeg2video", {}),
     "mov": ("mjpeg", {"pix_fmt": "yuvj420p"}),
     "3gp": ("h263", {"size": (128, 96)}),
+    "mjpeg": ("mjpeg", {"pix_fmt": "yuvj420p"}),
     "nut": ("mpeg4", {}),
     "ivf": ("libvpx", {}),
     "swf": ("flv", {}),
@@ -99,6 +100,12 @@ def test_a_picture_is_recognised_without_a_suffix(tmp_path, kind):
         assert video.backend == "pillow" and abs(video.frames([0])[0, 9, 9].astype(int) - (200, 40, 0)).max() < 9
 
 
+def test_several_views_of_one_scene_are_a_picture(tmp_path):
+    views = [Image.new("RGB", (64, 48), (shade, 0, 0)) for shade in (0, 200)]
+    views[0].save(tmp_path / "x", "MPO", save_all=True, append_images=views[1:])
+    assert kind_of(tmp_path / "x") == "picture"
+
+
 def _sound(path):
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1), file.setsampwidth(2), file.setframerate(8000)
@@ -107,6 +114,8 @@ def _sound(path):
 
 NO_MEDIA = {
     "readme": lambda path: path.write_text("The videos are in the other folder."),
+    "notes": lambda path: path.write_text("The wide range of clips was filmed in May."),
+    "report": lambda path: path.write_text("CWS 0 days since the last one"),
     "empty": lambda path: path.write_bytes(b""),
     "noise.raw9": lambda path: path.write_bytes(np.random.default_rng(0).bytes(9000)),
     "features.p": lambda path: path.write_bytes(pickle.dumps(list(range(9000)))),

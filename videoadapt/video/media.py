@@ -53,7 +53,7 @@ def kind_of(path: Path) -> Kind | None:
     A suffix of a video is believed. Behind one of a picture may be an animation, or something else altogether.
     """
     named = kind_of_name(path)
-    return named if named == "video" else recognised(path) or named
+    return named if named == "video" else recognised(path, named is not None) or named
 
 
 def is_still(path: str | Path) -> bool:

@@ -5,16 +5,17 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-_HEAD = 4096  # bytes
+_HEAD, _LARGE = 4096, 1 << 24  # bytes: what tells most files, and a large JPEG
 # Where videos and pictures begin alike in all their versions; "." stands for any byte.
 _VIDEOS = re.compile(
     rb"\x1a\x45\xdf\xa3|RIFF....(?:AVI |AVIX|AMV |CDXA|4XMV)|GIF8[79]a"  # Matroska and WebM, AVI and its kin
-    rb"|FLV\x01[^\x04]|\.RMF|NSV[fs]|nut/multimedia|DKIF|YUV4MPEG2 |BBCD\0|[FCZ]WS[\x01-\x30]"  # but sound alone in FLV
+    rb"|FLV\x01[^\x04]|\.RMF|NSV[fs]|nut/multimedia|DKIF|YUV4MPEG2 |BBCD\0"  # in FLV 4 is sound alone
+    rb"|[FCZ]WS[\x01-\x40]...[\0-\x0f]"  # SWF: its version, and a length within reason
     rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\xb7\xd8\x00\x20\x37\x49\xda\x11"  # ASF, WTV
     rb"|\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02|\0\0\0\0\x01\xbc|\x1f\x07\0[\x3f\xbf]"  # MXF, GXF, DV
     rb"|BIK[b-k]|KB2[a-k]|SMK[24]|....[\x11\x12]\xaf|\x84\x10\xff\xff\xff\xff|DHAV|DAHUA|\xf5\x46\x7a\xbd"
     rb"|\0\0\x01[\xb0\xb3\xba]|\0\0\x01\x0f|\0?\0\0\x01(?:[\x27\x47\x67]|\x09[\x10-\xf0]|[\x40\x42\x46]\x01)"
-    rb"|\x12\0\x0a[\x0a-\x0f]|....(?:moov|mdat|wide|pnot)",  # AV1, MOV of old
+    rb"|\x12\0\x0a[\x0a-\x0f]|....(?:moov|mdat)|\0...(?:wide|free|skip|pnot)",  # AV1, MOV of old
     re.DOTALL,
 )
 _PICTURES = re.compile(
@@ -25,12 +26,15 @@ _PICTURES = re.compile(
 _STILL_BRANDS = {b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"miaf", b"1pic", b"jp2 ", b"jpx "}
 _SOUND_BRANDS = {b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ", b"aax ", b"aaxc"}
 _RAW_BRANDS = {b"crx "}  # what a camera measured, without a picture
-_OGG_VIDEO = (b"\x80theora", b"\x01video\0", b"OVP80", b"BBCD", b"fishead")
+_OGG_VIDEO = (b"\x80theora", b"\x01video\0", b"OVP80", b"BBCD")
 _TS_PACKETS, _TS_SIZES = 5, (188, 192, 204)
 
 
-def recognised(path: Path) -> Literal["video", "animation", "picture"] | None:
-    """What the content is, if it is one of the forms in common use; None also for what is no file."""
+def recognised(path: Path, named: bool = False) -> Literal["video", "animation", "picture"] | None:
+    """What the content is, if it is one of the forms in common use; None also for what is no file.
+
+    ``named`` as a picture, a JPEG is taken for one, without a look at whether others follow it.
+    """
     try:
         if not path.is_file():  # a pipe would be waited for
             return None
@@ -38,6 +42,8 @@ def recognised(path: Path) -> Literal["video", "animation", "picture"] | None:
             head = file.read(_HEAD)
             if head.startswith(b"\x89PNG"):
                 return "animation" if _moves(file) else "picture"
+            if head.startswith(b"\xff\xd8\xff") and not named:
+                return "video" if _more_follow(file) else "picture"
     except (OSError, ValueError):
         return None
     if head[4:8] == b"ftyp" or head[4:12] == b"jP  \r\n\x87\n":
@@ -79,6 +85,18 @@ def _moves(file: BinaryIO) -> bool:
             return kind == b"acTL" and file.read(4) > b"\0\0\0\x01"
         file.seek(size + 4, 1)
     return False
+
+
+def _more_follow(file: BinaryIO) -> bool:
+    """Whether behind a JPEG is the next, as in a stream of them; a camera's views of one scene (MPO) say so."""
+    place = 2
+    file.seek(place)
+    while len(start := file.read(4)) == 4 and start[0] == 0xFF and start[1] != 0xDA:  # until the pixels begin
+        place += 2 + int.from_bytes(start[2:], "big")
+        if start[1] == 0xE2 and file.read(4) == b"MPF\0":
+            return False
+        file.seek(place)
+    return b"\xff\xd9\xff\xd8\xff" in file.read(_LARGE)
 
 
 def _is_transport_stream(head: bytes) -> bool:

@@ -78,6 +78,8 @@ def _sound(path: Path, file: InputContainer, output: OutputContainer) -> Sound |
     if not isinstance(stream, AudioStream):
         return None
     try:
+        if stream.codec_context is None:
+            raise ValueError("FFmpeg does not know its codec")
         _try(stream, output.format.name)
         return Sound(path, file, output, stream)
     except (av.FFmpegError, ValueError) as error:

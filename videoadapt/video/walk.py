@@ -35,15 +35,19 @@ class LeftOut:
     def __str__(self) -> str:
         """One line; an empty one if nothing was left out."""
         common = self._unknown.most_common()
-        parts = [f"{name} {count} (first {self._shown(self._first[name])})" for name, count in common[:_NAMED]]
+        parts = [
+            f"{name} {count} (first {shown_name(self._first[name], self.root)})" for name, count in common[:_NAMED]
+        ]
         if rest := common[_NAMED:]:
             parts.append(f"{len(rest)} more suffixes {sum(count for _, count in rest)}")
         parts += [f"{name} {count}" for name, count in self._plain.most_common()]
         return f"left out below {self.root}, neither video nor picture: {', '.join(parts)}" if parts else ""
 
-    def _shown(self, path: Path) -> str:
-        name = path.relative_to(self.root).as_posix()
-        return name if name.isprintable() else ascii(name)
+
+def shown_name(path: Path, root: Path) -> str:
+    """The path below ``root``, on one line whatever its name."""
+    name = path.relative_to(root).as_posix()
+    return name if name.isprintable() else ascii(name)
 
 
 def media_below(root: Path, left_out: LeftOut) -> Iterator[tuple[Path, Kind]]:

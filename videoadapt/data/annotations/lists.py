@@ -10,7 +10,7 @@ from videoadapt.data.annotations.frames import refuse_frames
 from videoadapt.data.lists import Record, read_list
 from videoadapt.errors import UserError
 from videoadapt.video.media import MEDIA
-from videoadapt.video.walk import LeftOut, media_below
+from videoadapt.video.walk import LeftOut, media_below, shown_name
 
 _NAMED = 5  # of folders with nothing to show
 log = logging.getLogger(__name__)
@@ -52,8 +52,7 @@ def _tell_of_hollow(videos: Path, full: set[tuple[str, ...]], splits: Sequence[s
     above = [path for split in splits for path in (videos / split).iterdir()]
     below = [path for path in videos.iterdir() if path.name not in splits]
     folders = sorted(path for path in above + below if path.is_dir() and not path.name.startswith("."))
-    names = [path.relative_to(videos) for path in folders]
-    hollow = [f"'{name.as_posix()}'" for name in names if name.parts not in full]
+    hollow = [f"'{shown_name(path, videos)}'" for path in folders if path.relative_to(videos).parts not in full]
     if hollow:
         more = f" and {len(hollow) - _NAMED} more folders" if len(hollow) > _NAMED else ""
         where = ", ".join(hollow[:_NAMED]) + more
