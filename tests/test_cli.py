@@ -45,6 +45,7 @@ def test_testing_writes_results_that_can_be_recomputed(trained, tool, tmp_path):
     arguments = ["--checkpoint", run / "last.safetensors", "--views", "4x2x3", f"run.out_dir={tmp_path}"]
     code, out, _ = tool("test", config, *arguments)
     assert code == 0
+    assert "|          0 | 100.00 |     - |     100.00 |" in out  # of three classes, each is among the first five
     assert "| class, 4x2x3 |" in out and "| green thing  |      2 | 100.00 |" in out and "4x2x3" in out
     results = json.loads((tmp_path / "results.json").read_text())
     stored = np.load(tmp_path / "predictions.npz")

@@ -59,7 +59,7 @@ ERRORS = [
     ("data.rand_augment=[4, 31]", "data.rand_augment.1: input should be less than or equal to 30, got 31"),
     ("data.num_classes=2.5", "data.num_classes: input should be a valid integer, got 2.5"),
     ("data.num_classes=null", "data.num_classes: input should be a valid integer, got None"),
-    ("data={}", "data.num_classes: is missing"),
+    ("data={}", "data.num_classes: is missing; give it, or a file of class names in data.classes"),
     ("data.spacing=center", "data.spacing: input should be 'endpoints' or 'centers', got 'center'"),
     ("data.train=5", "data.train: input should be a valid string, got 5"),
     ("model.unfreeze=[nrm]", "model.unfreeze.0: input should be 'norm', 'norms', 'bias' or 'all', got 'nrm'"),
@@ -116,3 +116,11 @@ def test_the_resolved_config_loads_again(base, tmp_path):
     config = load_config(base, ["test.views=8x2x3", "run.resume=auto"])
     (tmp_path / "again.yaml").write_text(yaml.safe_dump(config.model_dump()))
     assert load_config(tmp_path / "again.yaml") == config
+
+
+def test_the_classes_are_counted_in_their_file(tmp_path):
+    (tmp_path / "classes.txt").write_text("one\n\ntwo\nthree")
+    (tmp_path / "c.yaml").write_text(f"data: {{classes: {tmp_path / 'classes.txt'}}}")
+    config = load_config(tmp_path / "c.yaml")
+    assert config.data.num_classes == config.model.num_classes == 3
+    assert load_config(tmp_path / "c.yaml", ["data.num_classes=2"]).data.num_classes == 2

@@ -14,6 +14,7 @@ import torch
 from conftest import TOOLS
 
 from videoadapt.adapters import SLOTS, TUNERS
+from videoadapt.adapters.attach import merge_linears
 from videoadapt.commands import NAMES, command_parser
 from videoadapt.config import find_config
 
@@ -186,6 +187,20 @@ def test_a_new_adapter_takes_the_four_steps_and_nothing_else(tmp_path, video_set
     assert (tmp_path / "run" / "best.safetensors").is_file()
     result = _run([*TRAIN, "new.yaml", "model.slots.mlp_side.widht=3"], tmp_path)
     assert result.returncode == 2 and "model.slots.mlp_side: unknown key 'widht'; did you mean 'width'" in result.stderr
+
+
+def test_a_tuner_of_ones_own_project_needs_no_change_of_the_package(monkeypatch):
+    ((_, text),) = _blocks(ROOT / "docs" / "extending.md", "py")
+    monkeypatch.setattr("videoadapt.adapters.TUNERS", names := dict(TUNERS))
+    monkeypatch.setattr("videoadapt.builders.model.TUNERS", names)
+    space: dict = {}
+    exec(compile(text, "extending.md", "exec"), space)
+    model, clip = space["model"].double().eval(), torch.randn(1, 3, 8, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        for block in model.backbone.blocks:
+            block.attn.qkv.scale += 0.1 * torch.randn(384)
+        before = model(clip)
+        torch.testing.assert_close(merge_linears(model)(clip), before, rtol=0, atol=1e-10)
 
 
 def _insert(path, before, text):

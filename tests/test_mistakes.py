@@ -74,3 +74,40 @@ def test_too_many_unreadable_training_videos_stop_the_run(config, tool, tmp_path
     assert code == 2 and "1 of 13 training videos are unreadable" in err and "broken.mp4" in err
     code, _, err = tool("train", config, *train, "data.max_bad_share=0.1", "run.overwrite=true")
     assert code == 0
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
+@pytest.mark.parametrize(
+    ("name", "what"), [("best.safetensors", "a checkpoint"), ("resume_1.pt", "a checkpoint"), ("a.mp4", "no text")]
+)
+def test_what_is_no_config_is_called_by_its_name(command, name, what, tool, tmp_path):
+    (tmp_path / name).write_bytes(b"\x80\xff\x00")
+    code, _, err = tool(command, tmp_path / name)
+    why = f"cannot read the config: it is {what}; a config is a YAML file, or the name of a packaged one"
+    assert (code, err) == (2, f"error: {tmp_path / name}: {why}\n")
+
+
+def test_tabs_are_spaces_that_went_wrong(tool, tmp_path):
+    (tmp_path / "c.yaml").write_text("data:\n\tnum_classes: 3\n")
+    code, _, err = tool("train", tmp_path / "c.yaml")
+    assert code == 2 and r"line 2: found character '\t' that cannot start any token; indent with spaces" in err
+
+
+def test_weights_that_cannot_be_fetched_are_one_line_and_few_tries(config, tool, monkeypatch, caplog):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    section = "model={backbone: vit_tiny_patch16_224, pretrained: augreg_in21k, num_frames: 4}"
+    code, _, err = tool("train", config, section)
+    assert code == 2 and err.count("\n") == 1 and "cannot download vit_tiny_patch16_224.augreg_in21k" in err
+    assert "weights: vit_tiny_patch16_224.augreg_in21k, from the cache, or fetched into it" in caplog.messages
+    assert not [record for record in caplog.records if record.name.startswith("huggingface_hub")]
+
+
+def test_a_list_that_lies_elsewhere_keeps_its_report(tool, tmp_path, monkeypatch, video_set):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text((video_set / "val.csv").read_text())
+    (tmp_path / "list.csv.report.csv").write_text("of yesterday")
+    code, _, err = tool("check", "list.csv")
+    assert (code, err) == (2, "error: list.csv: none of its 5 files is below '.'; --root says where they are\n")
+    assert (tmp_path / "list.csv.report.csv").read_text() == "of yesterday"

@@ -133,7 +133,8 @@ def test_unreadable_files_are_named_and_cost_the_others_nothing(demo, checkpoint
         assert code == 2 and f"2 of 4 files cannot be read: {files[0]}" in err.splitlines()[-1]
         found = json.loads((tmp_path / "a.json").read_text())
         assert ["error" in answer for answer in found] == [True, False, True, False]
-        assert printed.count("class") >= 2
+        assert printed.count("class") >= 2 and "broken" not in printed  # told once, at the end
+        assert f"; {files[2]}: " in err.splitlines()[-1]
 
 
 def test_pictures_folders_and_globs(demo, checkpoint, tool, tmp_path):

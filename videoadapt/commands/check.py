@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
         names, root = videos_below(args.list), str(args.list)
     else:
         names, root = listed_videos(args.list, args.root or ".", args.absolute_paths), args.root or "."
+        if not args.root and not any(Path(name).exists() for name in names):
+            raise UserError(f"{args.list}: none of its {len(names)} files is below '.'; --root says where they are")
     checked = check_videos(
         names,
         root,

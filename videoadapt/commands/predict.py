@@ -15,6 +15,8 @@ from videoadapt.commands.common import add_device, add_model
 from videoadapt.errors import UserError
 from videoadapt.report.text import table
 
+_NAMED = 16  # files in a message
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
@@ -40,11 +42,13 @@ def run(args: argparse.Namespace) -> None:
     request = Request(args.top, args.views, args.window, args.step, args.annotate, args.out)
     for item in answer_files(model, paths, request):
         found.append(item)
-        if args.json != "-":
+        if args.json != "-" and "predictions" in item:
             _show(item)
     _write_json(found, args.json)
     if unread := [item for item in found if "error" in item]:
-        raise UserError(f"{len(unread)} of {len(paths)} files cannot be read: {unread[0]['error']}")
+        more = f"; and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+        why = "; ".join(item["error"] for item in unread[:_NAMED])
+        raise UserError(f"{len(unread)} of {len(paths)} files cannot be read: {why}{more}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -60,9 +64,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def _show(item: dict) -> None:
     print(item["file"])
-    if "predictions" in item:
-        rows = [(row["class"], f"{100 * row['probability']:.1f}") for row in item["predictions"]]
-        print(table(["class", "probability (%)"], rows))
+    rows = [(row["class"], f"{100 * row['probability']:.1f}") for row in item["predictions"]]
+    print(table(["class", "probability (%)"], rows))
     if "windows" in item:
         windows = [
             (f"{w['begin']:.1f}", f"{w['end']:.1f}", top["class"], f"{100 * top['probability']:.1f}")
@@ -70,7 +73,7 @@ def _show(item: dict) -> None:
             for top in w["predictions"][:1]
         ]
         print(table(["begin (s)", "end (s)", "likeliest", "probability (%)"], windows))
-    for key in ("timeline", "annotated", "error"):
+    for key in ("timeline", "annotated"):
         if key in item:
             print(f"{key}: {item[key]}")
     print()

@@ -56,8 +56,11 @@ def _show(tested: "Tested") -> None:
     lines = [(tested.classes[row["class"]], row["num_videos"], f"{row['top1']:.2f}") for row in rows]
     print(table([f"class, {results['views']}", "videos", "top-1"], lines), end="\n\n")
     counts = [results["num_videos"], results["num_unreadable"]]
-    protocols = [
-        [row["views"], *counts, *(f"{value:.2f}" for key, value in row.items() if key != "views")]
-        for row in results["protocols"]
-    ]
+    protocols = [[row["views"], *counts, *_accuracies(row, len(tested.classes))] for row in results["protocols"]]
     print(table(["views", "videos", "unreadable", "top-1", "top-5", "mean class"], protocols))
+
+
+def _accuracies(row: dict, classes: int) -> list[str]:
+    """In percent; of five classes and fewer, any answer is among the five likeliest."""
+    empty = {"top5"} if classes <= 5 else set()
+    return ["-" if key in empty else f"{value:.2f}" for key, value in row.items() if key != "views"]

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from videoadapt.config.sections import Config
 from videoadapt.errors import UserError, nearest
 
 _MOST_VALUES = 100_000
+_REMEDIES = {"data.num_classes": "; give it, or a file of class names in data.classes"}
 _CHECKPOINTS = {".safetensors", ".pt", ".pth", ".bin", ".ckpt"}
 
 
@@ -35,7 +37,18 @@ def make_config(raw: Mapping[str, Any], overrides: Sequence[str], source: str) -
         if not separator:
             raise UserError(f"override '{text}': expected key=value, e.g. optim.lr=1e-3")
         _set(whole, key.strip().split("."), _parse(value, f"override '{text}'"), replace=True)
+    _count_classes(whole)
     return validate(Config, whole, source)
+
+
+def _count_classes(whole: Mapping[str, Any]) -> None:
+    """``data.num_classes``, where it is not given, is the number of names in the file of ``data.classes``."""
+    data = whole.get("data")
+    if not isinstance(data, dict) or data.get("num_classes") is not None or not isinstance(data.get("classes"), str):
+        return
+    with suppress(OSError, ValueError):  # it is missing then, as the next line tells
+        names = Path(data["classes"]).read_text(encoding="utf-8-sig").split("\n")
+        data["num_classes"] = sum(bool(name.strip()) for name in names)
 
 
 def override(key: str, value: Any) -> str:
@@ -60,7 +73,7 @@ def _explain(error: Mapping, model: type[BaseModel], prefix: str) -> str:
         parent, _, key = where.rpartition(".")
         return f"{parent + ': ' if parent else ''}unknown key '{key}'; {nearest(key, keys)}"
     if error["type"] == "missing":
-        return f"{where}: is missing"
+        return f"{where}: is missing{_REMEDIES.get(where, '')}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{where}: {message}, got {error['input']!r}" if where else message

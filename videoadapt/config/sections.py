@@ -108,7 +108,7 @@ class DataConfig(Section):
     classes: str | None = None  # a file with one class name a line, in label order; see dataset for the default
     root: str = "."  # where the lists' paths begin: a folder, shards-{000..099}.tar or shards-*.tar, an fsspec URL
     absolute_paths: bool = False  # lists may name files outside root
-    num_classes: Positive  # labels are 0 to num_classes - 1
+    num_classes: Positive  # labels are 0 to num_classes - 1; by default the number of names in classes
     decoder: Decoder = "pyav"  # the library that decodes videos
     time_limit: float | None = Field(default=60.0, gt=0)  # seconds that reading one video may take
     # seconds without a batch after which the run ends and names videos

@@ -184,9 +184,11 @@ def _create(name: str, arguments: dict[str, Any]) -> VisionTransformer | SwinTra
 
 
 def _unknown(name: str) -> UserError:
-    names = [MINI, *timm.list_models("vit_*"), *timm.list_models("swin_*")]
+    names = [MINI, *timm.list_models(module="vision_transformer"), *timm.list_models(module="swin_transformer")]
     close, alike = similar(name, names), [other for other in names if name in other] or [MINI, *_WELL_KNOWN]
     hint = (
-        f"did you mean '{close}'?" if close else f"e.g. {', '.join(alike[:_NAMED])}; timm.list_models('vit_*') has all"
+        f"did you mean '{close}'?"
+        if close
+        else f"e.g. {', '.join(alike[:_NAMED])}; timm.list_models(module='vision_transformer') has all"
     )
     return UserError(f"model.backbone: timm has no '{name}'; {hint}")

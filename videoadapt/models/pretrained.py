@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from videoadapt.errors import UserError
 from videoadapt.models.activation import check_activation, check_file, tag_uses_quickgelu, twin, uses_quickgelu
+from videoadapt.models.fetching import fetching
 from videoadapt.models.weight_file import REMEDY, check_numbers, first_line, of_image_model, read_weights, some
 
 _OPEN_CLIP_NAMES = {
@@ -140,7 +141,8 @@ def _load_timm(vit: nn.Module, backbone: str, tag: str) -> None:
         raise UserError(f"model.pretrained: '{tag}' is no tag of {backbone}; choose from: {choices}")
     check_activation(f"{backbone}.{tag}", tag_uses_quickgelu(backbone, tag), backbone, uses_quickgelu(vit))
     try:
-        source = timm.create_model(f"{backbone}.{tag}", pretrained=True, num_classes=vit.num_classes)
+        with fetching(f"{backbone}.{tag}"):
+            source = timm.create_model(f"{backbone}.{tag}", pretrained=True, num_classes=vit.num_classes)
     except Exception as error:  # the hub client raises many kinds, all meaning "not here"
         raise UserError(f"model.pretrained: cannot download {backbone}.{tag} ({first_line(error)}); {REMEDY}") from None
     _fit(vit, source.state_dict(), f"{backbone}.{tag}")
@@ -188,6 +190,7 @@ def _download_open_clip(backbone: str, tag: str, quickgelu: bool) -> Path:
         raise UserError(f"model.pretrained: '{tag}' is no open_clip tag of {name}; choose from: {tags}")
     check_activation(f"open_clip:{tag}", bool(source.get("quick_gelu")), backbone, quickgelu)
     try:
-        return Path(open_clip.download_pretrained(source))
+        with fetching(f"open_clip's {name}, {tag}"):
+            return Path(open_clip.download_pretrained(source))
     except Exception as error:  # as above
         raise UserError(f"model.pretrained: cannot download open_clip:{tag} ({first_line(error)}); {REMEDY}") from None
