@@ -109,7 +109,7 @@ def test_the_error_of_the_rank_that_failed_comes_first_and_alone(problem, tmp_pa
     )
     output, _ = launcher.communicate()
     assert launcher.returncode == 1
-    errors = [line for line in output.splitlines() if re.search("error|Error|lost", line)]
+    errors = [line for line in output.splitlines() if re.search("error:|Error|lost", line)]
     assert re.match(r"(rank 1: )?error: 1 of 13 training videos are unreadable", errors[0])
     assert "train.py" not in output.split("ChildFailedError")[0].replace(errors[0], "")  # no traceback of a rank
     assert output.count("lost the other ranks") == 0
