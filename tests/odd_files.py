@@ -58,13 +58,13 @@ def _false_recovery_points(target: str) -> Callable[[Path], Path]:
 
 
 def _joined(codec: str, suffix: str, parts: int = 2, offset: int = 0, **options) -> Callable[[Path], Path]:
-    """Recordings end to end; the first one's times begin ``offset`` seconds later."""
+    """Recordings end to end; the first one's times begin ``offset`` seconds later, below 0 every next one's."""
 
     def make(path: Path) -> Path:
         path, size, content = path.with_suffix(suffix), COUNT // parts, b""
         for part in range(parts):
             frames = numbered_frames(COUNT)[part * size : (part + 1) * size]
-            later = {"output_ts_offset": str(0 if part else offset)}
+            later = {"output_ts_offset": str(part * -offset if offset < 0 else 0 if part else offset)}
             content += encode(path, frames, codec, container_options=later, **options).read_bytes()
         path.write_bytes(content)
         return path
@@ -116,6 +116,45 @@ def _hidden_vp8(path: Path) -> Path:
     return encode(path.with_suffix(".webm"), numbered_frames(COUNT), "libvpx", gop=60, **options)
 
 
+def _later_start(codec: str, source: str, target: str, first: int = 5, **options) -> Callable[[Path], Path]:
+    """The first packets are not in the file, the key frame among them."""
+
+    def change(number, packet):
+        if number >= first:
+            yield bytes(packet), packet.pts, packet.dts, packet.is_keyframe
+
+    return lambda path: copied(_source(path, codec, source, **options), path.with_suffix(target), change)
+
+
+def _two_at_a_time(path: Path) -> Path:
+    """Every other frame has the time of the one before."""
+
+    def change(_, packet):
+        yield bytes(packet), packet.pts - packet.pts % 80, packet.dts - packet.dts % 80, packet.is_keyframe
+
+    return copied(_source(path, "libx264", ".mkv", **_X264), path.with_suffix(".mkv"), change)
+
+
+def _fragments(path: Path) -> Path:
+    """A fragmented MP4 in which every fragment is one frame that claims to be a key frame."""
+    source = _source(path, "libx264", ".mkv", b_frames=2, **_X264)
+    flags = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+    with av.open(str(source)) as old, av.open(str(path.with_suffix(".mp4")), "w", container_options=flags) as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.size:
+                packet.stream, packet.is_keyframe = copy, True
+                new.mux(packet)
+    return path.with_suffix(".mp4")
+
+
+def _made(codec: str, suffix: str, size: tuple[int, int] = (64, 64), **options) -> Callable[[Path], Path]:
+    return lambda path: encode(path.with_suffix(suffix), numbered_frames(COUNT, *size), codec, **options)
+
+
+_REFRESH = {"x264-params": "intra-refresh=1:keyint=20:bframes=0", **_X264}
+
+
 def _packed(path: Path) -> Path:
     """DivX's "packed bitstream": a reference and the B-frame before it in one packet, a placeholder in the next."""
     packets: list[bytes] = []
@@ -158,6 +197,29 @@ ODD: dict[str, Callable[[Path], Path]] = {
     "dropped frames: mkv": _dropped(".mkv"),
     "hidden frames: VP8": _hidden_vp8,
     "packed bitstream": _packed,
+    "all keys: fragments": _fragments,
+    "joined: later and later": _joined("libx264", ".ts", 3, offset=-10, b_frames=2, **_X264),
+    "joined: program stream of H.264": _joined("libx264", ".mpg", offset=7, b_frames=2, **_X264),
+    "two frames a time": _two_at_a_time,
+    "no times: H.264 asf": _made("libx264", ".asf", b_frames=2, **_X264),
+    "no key flags: swf": _made("flv", ".swf", qscale="2"),
+    "not to be sought: raw DV": _made("dvvideo", ".dv", (576, 720)),
+    "not to be sought: H.261": _made("h261", ".h261", (144, 176), qscale="2"),
+    "frames that change a part: apng": _made("apng", ".apng", pix_fmt="rgb24"),
+    "frames that change a part: Cinepak": _made("cinepak", ".avi", pix_fmt="rgb24"),
+    "gradual refresh, cut": _later_start("libx264", ".mkv", ".ts", 13, **_REFRESH),
+}
+LATER: dict[str, Callable[[Path], Path]] = {  # the first key frame is number 12
+    "H.264 ts": _later_start("libx264", ".mkv", ".ts", **_X264),
+    "H.264 mkv": _later_start("libx264", ".mkv", ".mkv", **_X264),
+    "H.264 mp4": _later_start("libx264", ".mkv", ".mp4", **_X264),
+    "HEVC mkv": _later_start("libx265", ".mkv", ".mkv", **_X265),
+    "MPEG-2 ts": _later_start("mpeg2video", ".mkv", ".ts", b_frames=2, qscale="2"),
+    "MPEG-4 mp4": _later_start("mpeg4", ".mp4", ".mp4", qscale="2"),
+    "MPEG-4 avi": _later_start("mpeg4", ".avi", ".avi", qscale="2"),
+    "VP8 webm": _later_start("libvpx", ".webm", ".webm", **_VP),
+    "VP9 webm": _later_start("libvpx-vp9", ".webm", ".webm", **_VP),
+    "WMV asf": _later_start("wmv2", ".asf", ".asf", qscale="2"),
 }
 
 

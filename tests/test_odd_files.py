@@ -4,7 +4,7 @@ import random
 
 import pytest
 from conftest import number_or_none, read_number
-from odd_files import ODD, full_pass
+from odd_files import LATER, ODD, full_pass
 from zoo import COUNT
 
 from videoadapt.video import BACKENDS, is_available, open_video
@@ -29,3 +29,14 @@ def test_every_frame_of_an_odd_file_is_that_of_a_full_pass(kind, tmp_path):
         with open_video(path, backend) as video:
             for number in (len(expected) - 1, 20, 21, 7, 29, 0, 28):
                 assert number_or_none(video, number) == expected[number], (backend, number)
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_a_file_begins_at_its_first_key_frame(kind, tmp_path):
+    """What is before it refers to what is not there: FFmpeg invents some of it, without an error."""
+    path = LATER[kind](tmp_path / "x")
+    for backend in DECODERS:
+        with open_video(path, backend) as video:
+            assert [read_number(frame) for frame in video.frames(range(video.num_frames))] == [*range(12, COUNT)]
+        with open_video(path, backend) as video:
+            assert [number_or_none(video, number) for number in (40, 3, 0)] == [52, 15, 12]

@@ -14,9 +14,10 @@ class Start(IntEnum):
     """How well decoding may begin at a packet."""
 
     NONE = 0
-    INTRA = 1  # at the head of a file or after damage, where there is nothing better
-    OPEN = 2  # what is shown before it may be wrong, what is shown after it is right
-    CLOSED = 3  # nothing that follows refers to what is before
+    GRADUAL = 1  # some frames later, as it says: at the head of a file, where there is nothing better
+    INTRA = 2  # at the head of a file or after damage, likewise
+    OPEN = 3  # what is shown before it may be wrong, what is shown after it is right
+    CLOSED = 4  # nothing that follows refers to what is before
 
 
 class Look(NamedTuple):

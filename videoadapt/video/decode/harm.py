@@ -48,6 +48,8 @@ class Harm:
     def _is_over(self, frame: av.VideoFrame, place: int, timed: bool) -> bool:
         """A count never recovers from damage: how many frames were lost is unknown."""
         intra = is_intra(frame)
+        if not self._index.told:
+            return intra and place > self._latest and (timed or not self._begun)
         if not timed:
             return not self._begun and intra
         if place <= self._latest:
@@ -61,6 +63,6 @@ class Harm:
         """At the head of a file: an intra picture, or what follows those that a decoder withheld after a start."""
         for number in range(self._begin.place, place + 1):
             mark = self._index.marks[number]
-            if mark.look.start >= Start.INTRA:
+            if mark.look.start:
                 return intra if number == place else mark.pts is not None and (frame.pts or 0) > mark.pts
         return False

@@ -1,6 +1,5 @@
 """Which frames a video has, and from which packet each may be decoded: by its packets, or by a pass over it all."""
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,6 +61,7 @@ class Index:
         ordered: whether decoding times never go back, as they do where recordings are joined end to end.
         plain: whether every packet is one frame or none, by its own bits.
         first: when what can be decoded begins, if frames before that are left out.
+        told: whether the packets' own bits tell of starts and pictures.
         leading: frames that come out before the first whole one, where frames are counted.
         numbers: of the frames, by time, ascending.
         places: of the packets, by time.
@@ -72,6 +72,7 @@ class Index:
     timed: bool
     ordered: bool
     plain: bool
+    told: bool
     num_frames: int = 0
     leading: int = 0
     first: int | None = None
@@ -98,23 +99,26 @@ class Index:
 
 def index_packets(marks: Sequence[Mark], container: str, delayed: bool) -> Index:
     """Every packet a frame; ``delayed``: the decoder puts frames into another order. ValueError if there is none."""
-    times = [mark.dts for mark in marks if mark.dts is not None]
-    ordered = all(earlier <= later for earlier, later in pairwise(times))
-    first = _first(marks, container) if ordered else None
+    decoded = [mark.dts for mark in marks if mark.dts is not None]
+    ordered = all(earlier <= later for earlier, later in pairwise(decoded))
+    told = any(mark.look.pictures is not None for mark in marks)
+    first = _first(marks, container, told) if ordered else None
     whole = [mark for mark in marks if not mark.torn and mark.look.pictures != 0 and not _precedes(mark, first)]
     shown = [mark for mark in whole if not mark.hidden]
-    # AVI and what is copied from it have no display times: with B-frames, FFmpeg's guesses are wrong.
-    guessed = delayed and (container == "avi" or all(mark.pts == mark.dts for mark in shown))
-    times = sorted({mark.pts for mark in shown if mark.pts is not None})
-    timed = len(times) == len(shown) and not guessed and container not in RAW and ordered
-    plain = (
-        ordered and all(mark.look.pictures is not None for mark in marks) and (timed or not marks or _starts(marks[0]))
-    )
-    index = Index(marks, timed, ordered, plain, len(shown), first=first)
     if not shown:
         raise ValueError("it holds no frames")
-    if ordered and not guessed and container not in RAW:
-        index.places = {mark.pts: place for place, mark in enumerate(marks)}
+    given = [mark.pts for mark in shown if mark.pts is not None]
+    times = sorted(set(given))
+    # AVI, ASF and what is copied from them have no display times: with B-frames, FFmpeg's guesses are wrong.
+    real = container not in RAW and not (delayed and (container == "avi" or given == times))
+    timed = real and ordered and len(times) == len(shown)
+    head = next((mark.look.start for mark in marks if mark.look.start), Start.NONE)
+    whole_head = head >= Start.INTRA and (timed or marks[0].look.start >= Start.INTRA)
+    plain = ordered and whole_head and all(mark.look.pictures is not None for mark in marks)
+    index = Index(marks, timed, ordered, plain, told, len(shown), first=first)
+    placed = [(mark.pts, place) for place, mark in enumerate(marks) if mark.pts is not None and mark.look.pictures != 0]
+    if real and ordered and len(dict(placed)) == len(placed):
+        index.places = dict(placed)
     if timed:
         _number(index, times, {mark.pts for mark in marks if mark.look.start >= Start.OPEN})
     return index
@@ -125,18 +129,19 @@ def index_pass(packets: Index, result: Pass, container: str) -> Index:
     leading = next((n for n, frame in enumerate(result.shown) if frame.intact), None)
     if leading is None:
         raise ValueError("none of its frames can be decoded")
-    if container in INDEXED and packets.first is None:  # damaged at its head: what it lists are frames
-        leading = 0
+    damaged_head = container in INDEXED and packets.first is None  # what it lists are frames
+    leading = 0 if damaged_head else leading
     torn = {mark.pts for mark in packets.marks if mark.torn} if packets.places else set()
     times = [frame.pts for frame in result.shown[leading:] if frame.intact or frame.pts not in torn]
     known = [time for time in times if time is not None]
     rising = len(known) == len(times) and all(a < b for a, b in pairwise(known))
     counted = max(len(times), sum(frame.intact for frame in result.shown) + len(result.lost))
-    index = Index(packets.marks, bool(packets.places) and rising, packets.ordered, False, counted, leading)
-    if index.timed:
+    timed = bool(packets.places) and rising
+    index = Index(packets.marks, timed, packets.ordered, False, packets.told, counted, leading)
+    if timed:
         hidden = {mark.pts for mark in packets.marks if mark.hidden} | torn
-        begin = -math.inf if container in INDEXED and packets.first is None else known[0]
-        lost = {time for time in result.lost if time is not None and time > begin} - hidden
+        index.first = None if damaged_head else known[0]
+        lost = {time for time in result.lost if time is not None and (damaged_head or time > known[0])} - hidden
         own = {mark.pts for mark in packets.marks if mark.look.start >= Start.OPEN}
         index.places = packets.places
         _number(index, sorted({*known, *lost}), own | result.intra)
@@ -150,15 +155,14 @@ def _number(index: Index, times: Sequence[int], starts: set[int | None]) -> None
     index.begins += [begin for begin in begins if begin.place]
 
 
-def _starts(mark: Mark) -> bool:
-    return mark.look.start >= Start.INTRA
-
-
-def _first(marks: Sequence[Mark], container: str) -> int | None:
-    """When what can be decoded begins; a file with an index that does not begin with a key frame is damaged."""
-    if container in INDEXED and not (marks and _starts(marks[0])):
-        return None
-    return next((mark.pts for mark in marks if _starts(mark) and mark.pts is not None), None)
+def _first(marks: Sequence[Mark], container: str, told: bool) -> int | None:
+    """When what can be decoded begins; a file with an index whose head is unlike pictures is damaged there."""
+    for mark in marks:
+        if mark.look.start and mark.pts is not None:
+            return mark.pts
+        if container in INDEXED and told and mark.look.pictures is None:
+            return None
+    return None
 
 
 def _precedes(mark: Mark, first: int | None) -> bool:

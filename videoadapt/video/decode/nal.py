@@ -73,7 +73,7 @@ class H264:
         if not slices:
             return UNKNOWN if strange else NOTHING._replace(turned=turned)
         intra = all(_is_intra_slice(data, place) for place in (slices[:1] if fields else slices))
-        start = Start.CLOSED if idr else Start.INTRA if intra or recovery else Start.NONE
+        start = Start.CLOSED if idr else Start.INTRA if intra else Start.GRADUAL if recovery else Start.NONE
         pictures = sum(data[place : place + 1] >= b"\x80" for place in slices)  # begins with first_mb_in_slice = 0
         return Look(start, 1 if pictures == 1 and not fields else None, turned, not pictures)
 

@@ -81,14 +81,14 @@ class PacketSource:
             look = LOOKERS.get(self.codec)
         return (lambda packet: _KEY if packet.is_keyframe else UNKNOWN) if look is None else lambda p: look(bytes(p))
 
-    def packets_from(self, place: int, index: Index) -> Iterator[tuple[int, av.Packet]] | None:
+    def packets_from(self, place: int, index: Index, *, afresh: bool = False) -> Iterator[tuple[int, av.Packet]] | None:
         """The packets from a place on, with their places; None if the container does not lead there."""
         if place == 0:
-            return enumerate(self._from_start(index.marks[0], index.ordered))
+            return enumerate(self.afresh() if afresh else self._from_start(index.marks[0], index.ordered))
         mark = index.marks[place]
         for time in (mark.pts, mark.dts):  # containers differ in which of them their index holds
             packet, rest = self._sought(time)
-            while packet and index.places.get(packet.pts, place) < place:
+            while packet and index.places.get(packet.pts, -1) < place:
                 packet = next(rest, None)
             if packet and _is(packet, mark):
                 return enumerate(chain([packet], rest), place)

@@ -76,6 +76,9 @@ class Picture:
 
     def _seek(self, number: int) -> None:
         self._deadline.left()
+        if self._begin + number < self._image.tell():  # Pillow loses count of an APNG's chunks when it goes back
+            self._image.close()
+            self._image = _opened(self.path)
         self._image.seek(self._begin + number)
         self._image.load()
 

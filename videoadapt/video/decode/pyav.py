@@ -24,6 +24,7 @@ _TELLING = {"h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv
 _Decoded = Iterator[tuple[int, av.VideoFrame | None]]  # frames with their numbers; None for a damaged one
 _passes: OrderedDict[tuple, Pass] = OrderedDict()  # by file: the next epoch needs them again
 _KEPT_PASSES = 500
+_CLOCK = 2000  # frames a second: more is the tick of a clock
 
 
 class PyavVideo:
@@ -78,7 +79,8 @@ class PyavVideo:
     @property
     def fps(self) -> float:
         """Frames a second, on average; 0 if nothing tells."""
-        stated = float(self.stream.average_rate or self.stream.guessed_rate or 0)
+        rates = (float(rate) for rate in (self.stream.average_rate, self.stream.guessed_rate) if rate)
+        stated = next((rate for rate in rates if rate < _CLOCK), 0.0)
         if (times := self.times) is None or not times[-1:].any():
             return stated
         measured = (len(times) - 1) / times[-1]  # a rate may count fields, or be the container's clock
@@ -168,7 +170,7 @@ class PyavVideo:
 
     def _reach_from_start(self, target: int) -> av.VideoFrame:
         self._last, self._to_feed = -1, None
-        self._decoded = self._numbered(Begin(0, 0))
+        self._decoded = self._numbered(Begin(0, 0), afresh=True)
         if frame := self._reach(target, self._decoded):
             self.index.distrust()
             return frame
@@ -192,10 +194,10 @@ class PyavVideo:
         self._position, frame = next((pair for pair in decoded if pair[0] >= target), (self.num_frames, None))
         return frame if self._position == target else None
 
-    def _numbered(self, begin: Begin) -> _Decoded:
+    def _numbered(self, begin: Begin, *, afresh: bool = False) -> _Decoded:
         """Frames with their numbers from there on."""
         index, count = self.index, -self.index.leading
-        for frame, intact in self._decode_from(begin):
+        for frame, intact in self._decode_from(begin, afresh=afresh):
             number = index.numbers.get(frame.pts, -1) if index.timed else count
             count += 1
             if number >= 0:
@@ -211,7 +213,7 @@ class PyavVideo:
         if self._file not in _passes:
             shown, intra = [], set()
             lost: list[int | None] = []
-            for frame, intact in self._decode_from(Begin(0, 0), lost):
+            for frame, intact in self._decode_from(Begin(0, 0), lost, afresh=True):
                 shown.append(Shown(frame.pts, intact))
                 if self.source.codec in _TELLING and frame.key_frame and frame.pict_type == PictureType.I:
                     intra.add(frame.pts)
@@ -221,13 +223,15 @@ class PyavVideo:
             _passes.popitem(last=False)
         return _passes[self._file]
 
-    def _decode_from(self, begin: Begin, lost: list[int | None] | None = None) -> Iterator[tuple[av.VideoFrame, bool]]:
+    def _decode_from(
+        self, begin: Begin, lost: list[int | None] | None = None, *, afresh: bool = False
+    ) -> Iterator[tuple[av.VideoFrame, bool]]:
         """Frames, and whether each is intact: its data, and all that it refers to, are there and whole.
 
         ``lost`` takes the times of packets that are pictures within damage, whether something comes of them or not.
         """
         places, harm = self.index.places, Harm(self.index, begin)
-        for place, packet in self._feed(begin):
+        for place, packet in self._feed(begin, afresh):
             try:
                 if packet and self.index.marks[place].torn:
                     harm.at(place)
@@ -242,11 +246,11 @@ class PyavVideo:
             for frame in frames:
                 yield frame, harm.spares(frame, places.get(frame.pts, place))
 
-    def _feed(self, begin: Begin) -> Iterator[tuple[int, av.Packet | None]]:
+    def _feed(self, begin: Begin, afresh: bool) -> Iterator[tuple[int, av.Packet | None]]:
         """What goes into the decoder: with all wanted packets of a run inside, it is flushed instead of fed more."""
         to_feed = self._to_feed if self.index.plain else None
         place = begin.place
-        for place, packet in self.source.packets_from(begin.place, self.index) or ():
+        for place, packet in self.source.packets_from(begin.place, self.index, afresh=afresh) or ():
             yield place, packet
             if to_feed is not None:
                 to_feed.discard(self.index.numbers.get(packet.pts))
