@@ -1,7 +1,8 @@
 """Mutated video files through every decoder: python tests/fuzz_decoders.py [--files 500] [--seed 0]
 
 Each file is read in a worker process under a time limit. A decoder either returns as many frames as asked for, of one
-size, or raises VideoReadError; whatever else happens is listed, and the exit code is 1.
+size, or raises VideoReadError; and no frame that is read alone is another one of those that come in order. Whatever
+else happens is listed, and the exit code is 1.
 """
 
 import argparse
@@ -13,11 +14,13 @@ from concurrent.futures import TimeoutError
 from pathlib import Path
 
 import numpy as np
+from odd_files import ODD
 from pebble import ProcessExpired, ProcessPool
 from zoo import WHOLE
 
 from videoadapt.data.sampling import segment_indices
-from videoadapt.video import BACKENDS, VideoReadError, open_video
+from videoadapt.video import BACKENDS, Reader, VideoReadError, open_video
+from videoadapt.video.decode.common import RecountedError
 
 SECONDS = 30
 
@@ -43,13 +46,17 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
     return data.tobytes()
 
 
-def read(path: str, backend: str) -> str:
-    """``read`` or ``refused``; anything that is neither is an exception."""
+def read(path: str, backend: str, exact: bool) -> str:
+    """``read``, ``refused``, or which frame was misread; anything else is an exception."""
     logging.disable(logging.WARNING)
     try:
         with open_video(path, backend, time_limit=SECONDS / 2) as video:
             wanted = [*segment_indices(video.num_frames, 8)[0], video.num_frames - 1, 0]
             frames = video.frames(wanted)
+        if exact and (misread := misread_frame(path, backend)):
+            return misread
+    except RecountedError:  # opened again, it has the frames that it shows
+        return read(path, backend, exact)
     except VideoReadError as error:
         assert str(path) in str(error) and "\n" not in str(error)
         return "refused"
@@ -57,12 +64,34 @@ def read(path: str, backend: str) -> str:
     return "read"
 
 
-def run(files: dict[str, Path], backends: list[str], workers: int) -> tuple[Counter, list[str]]:
+def misread_frame(path: str, backend: str) -> str:
+    """Which of eight frames is, read alone, another frame of the file: damage may change pixels, but moves none."""
+    with open_video(path, backend, time_limit=SECONDS / 2) as video:
+        count = video.num_frames
+        in_order = [_pixels(video, number) for number in range(count)]
+    for number in np.random.default_rng(count).permutation(count)[:8].tolist():
+        with open_video(path, backend, time_limit=SECONDS / 2) as video:
+            alone = _pixels(video, number) if number < video.num_frames == count else None
+        if None not in (alone, in_order[number]) and alone != in_order[number] and alone in in_order:
+            return f"frame {number} is frame {in_order.index(alone)} when read alone"
+    return ""
+
+
+def _pixels(video: Reader, number: int) -> bytes | None:
+    try:
+        return video.frames([number]).tobytes()
+    except RecountedError:
+        raise
+    except VideoReadError:
+        return None
+
+
+def run(files: dict[str, Path], backends: list[str], workers: int, exact: bool) -> tuple[Counter, list[str]]:
     """Outcomes by (backend, outcome), and a line for each that should not be."""
     outcomes, failures = Counter(), []
     with ProcessPool(max_workers=workers) as pool:
         jobs = [
-            (name, backend, pool.schedule(read, args=[str(path), backend], timeout=SECONDS))
+            (name, backend, pool.schedule(read, args=[str(path), backend, exact], timeout=SECONDS))
             for name, path in files.items()
             for backend in backends
         ]
@@ -82,8 +111,9 @@ def run(files: dict[str, Path], backends: list[str], workers: int) -> tuple[Coun
 
 
 def write_mutants(folder: Path, count: int, seed: int) -> dict[str, Path]:
-    """``count`` damaged files by name, made from the whole zoo in turn."""
-    whole = [(name, make(folder / f"whole_{number}")) for number, (name, (make, _)) in enumerate(WHOLE.items())]
+    """``count`` damaged files by name, made from the whole zoo and the odd files in turn."""
+    kinds = {name: make for name, (make, _) in WHOLE.items()} | ODD
+    whole = [(name, make(folder / f"whole_{number}")) for number, (name, make) in enumerate(kinds.items())]
     mutants = {}
     for number in range(count):
         name, source = whole[number % len(whole)]
@@ -102,7 +132,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = write_mutants(Path(folder), args.files, args.seed)
-        outcomes, failures = run(files, args.backends, args.workers)
+        outcomes, failures = run(files, args.backends, args.workers, exact=True)
     for backend in args.backends:
         print(backend, {outcome: count for (name, outcome), count in sorted(outcomes.items()) if name == backend})
     print(*failures, sep="\n")

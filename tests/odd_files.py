@@ -116,6 +116,26 @@ def _hidden_vp8(path: Path) -> Path:
     return encode(path.with_suffix(".webm"), numbered_frames(COUNT), "libvpx", gop=60, **options)
 
 
+def _sound_joins_in(path: Path) -> Path:
+    """Two transport streams end to end, of which the second has sound."""
+    content = b""
+    for part, sound in enumerate((False, True)):
+        with av.open(str(path.with_suffix(".ts")), "w") as file:
+            video = file.add_stream("libx264", rate=25, options=_X264)
+            video.height, video.width, video.pix_fmt, video.thread_count = 64, 64, "yuv420p", 1
+            audio = file.add_stream("aac", rate=16000) if sound else None
+            for image in numbered_frames(COUNT, 64, 64)[30 * part : 30 * part + 30]:
+                file.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            file.mux(video.encode(None))
+            if audio is not None:
+                tone = av.AudioFrame.from_ndarray(np.zeros((1, 20480), np.float32), format="fltp", layout="mono")
+                tone.rate = 16000
+                file.mux([*audio.encode(tone), *audio.encode(None)])
+        content += path.with_suffix(".ts").read_bytes()
+    path.with_suffix(".ts").write_bytes(content)
+    return path.with_suffix(".ts")
+
+
 def _later_start(codec: str, source: str, target: str, first: int = 5, **options) -> Callable[[Path], Path]:
     """The first packets are not in the file, the key frame among them."""
 
@@ -198,13 +218,13 @@ ODD: dict[str, Callable[[Path], Path]] = {
     "hidden frames: VP8": _hidden_vp8,
     "packed bitstream": _packed,
     "all keys: fragments": _fragments,
+    "joined: the second with sound": _sound_joins_in,
     "joined: later and later": _joined("libx264", ".ts", 3, offset=-10, b_frames=2, **_X264),
     "joined: program stream of H.264": _joined("libx264", ".mpg", offset=7, b_frames=2, **_X264),
     "two frames a time": _two_at_a_time,
     "no times: H.264 asf": _made("libx264", ".asf", b_frames=2, **_X264),
     "no key flags: swf": _made("flv", ".swf", qscale="2"),
     "not to be sought: raw DV": _made("dvvideo", ".dv", (576, 720)),
-    "not to be sought: H.261": _made("h261", ".h261", (144, 176), qscale="2"),
     "frames that change a part: apng": _made("apng", ".apng", pix_fmt="rgb24"),
     "frames that change a part: Cinepak": _made("cinepak", ".avi", pix_fmt="rgb24"),
     "gradual refresh, cut": _later_start("libx264", ".mkv", ".ts", 13, **_REFRESH),
@@ -226,7 +246,7 @@ LATER: dict[str, Callable[[Path], Path]] = {  # the first key frame is number 12
 def full_pass(path: Path) -> list[np.ndarray]:
     """Every frame in the order in which FFmpeg shows it, rgb: no index, no seek."""
     frames = []
-    with av.open(str(path)) as file:
+    with av.open(str(path), options={"probesize": "50000000", "analyzeduration": "50000000"}) as file:
         for packet in file.demux(file.streams.best("video")):
             with suppress(av.InvalidDataError):  # a packet without a picture is one for FFmpeg
                 frames += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]

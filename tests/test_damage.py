@@ -15,7 +15,7 @@ from videoadapt.video import BACKENDS, VideoReadError, is_available, open_video
 def test_damaged_files_neither_crash_nor_hang_a_decoder(tmp_path):
     """The short form of ``python tests/fuzz_decoders.py``."""
     backends = [name for name in BACKENDS if is_available(name)]
-    outcomes, failures = run(write_mutants(tmp_path, 150, seed=1), backends, workers=2)
+    outcomes, failures = run(write_mutants(tmp_path, 150, seed=1), backends, workers=2, exact=False)
     assert not failures
     for backend in backends:
         assert outcomes[backend, "read"] > 20 and outcomes[backend, "refused"] > 20

@@ -3,7 +3,6 @@
 import hashlib
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import av
 import numpy as np
 
 from videoadapt.video.decode import Backend, Reader, VideoReadError, open_video
+from videoadapt.video.decode.common import RecountedError
 from videoadapt.video.decode.pyav import PyavVideo
 
 _ALONE = 200  # frames of a long video that are read one by one
@@ -40,6 +40,13 @@ def compare_with_full_pass(path: Path, backend: Backend) -> Comparison:
     Of a long video the last three take 200 frames, the first and the last among them. The pass knows of no index and
     no seek; the choice of the stream, cropping and orientation are the reader's. VideoReadError if it cannot be opened.
     """
+    try:
+        return _compared(path, backend)
+    except RecountedError:  # opened again, it has the frames that it shows
+        return _compared(path, backend)
+
+
+def _compared(path: Path, backend: Backend) -> Comparison:
     shown = _full_pass(path)
     with open_video(path, backend) as video:
         count = video.num_frames
@@ -90,9 +97,12 @@ def _readings(path: Path, backend: Backend, count: int) -> Iterator[tuple[str, i
 
 
 def _read(video: Reader, number: int) -> Digest | None:
-    with suppress(VideoReadError):
+    try:
         return _digest(video.frames([number])[0])
-    return None
+    except RecountedError:
+        raise
+    except VideoReadError:
+        return None
 
 
 def _digest(frame: np.ndarray) -> Digest:

@@ -10,7 +10,7 @@ import numpy as np
 
 from videoadapt.errors import UserError
 from videoadapt.video.decode import decord, torchcodec
-from videoadapt.video.decode.common import Deadline, Indices, Reader, VideoReadError, is_uneven, tell
+from videoadapt.video.decode.common import DamagedError, Deadline, Indices, Reader, VideoReadError, is_uneven, tell
 from videoadapt.video.decode.decord import DecordVideo
 from videoadapt.video.decode.picture import Picture
 from videoadapt.video.decode.pyav import PyavVideo
@@ -131,6 +131,8 @@ class Video:
             self._deadline.restart()
             try:
                 reader = BACKENDS[name](self.path, self._deadline)
+            except DamagedError:
+                raise
             except VideoReadError as error:
                 self._errors[name] = error
                 continue

@@ -19,6 +19,10 @@ class VideoReadError(UserError):
     """A file that cannot be opened, indexed or decoded; the message names the file and the cause."""
 
 
+class DamagedError(VideoReadError):
+    """PyAV opened the file and found it damaged: another decoder would show what it invents, or crash."""
+
+
 class RecountedError(VideoReadError):
     """Decoding showed that the file has another number of frames, which it has when it is opened again."""
 

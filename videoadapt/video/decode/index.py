@@ -84,6 +84,10 @@ class Index:
         """Where to decode a frame from."""
         return self.begins[bisect_right(self.begins, (number, len(self.marks))) - 1]
 
+    def agrees_with(self, other: "Index") -> bool:
+        """Whether both number the same frames in the same way."""
+        return self.num_frames == other.num_frames and (not self.timed or self.numbers == other.numbers)
+
     def distrust(self) -> None:
         """Begin nowhere but at the start."""
         del self.begins[1:]
@@ -125,10 +129,8 @@ def index_packets(marks: Sequence[Mark], container: str, delayed: bool) -> Index
 
 
 def index_pass(packets: Index, result: Pass, container: str) -> Index:
-    """What came out of the decoder, and the damaged packets in their places. ValueError if nothing whole did."""
-    leading = next((n for n, frame in enumerate(result.shown) if frame.intact), None)
-    if leading is None:
-        raise ValueError("none of its frames can be decoded")
+    """What came out of the decoder, and the damaged packets in their places; something whole must have."""
+    leading = next(n for n, frame in enumerate(result.shown) if frame.intact)
     damaged_head = container in INDEXED and packets.first is None  # what it lists are frames
     leading = 0 if damaged_head else leading
     torn = {mark.pts for mark in packets.marks if mark.torn} if packets.places else set()

@@ -7,15 +7,20 @@ from pathlib import Path
 import av
 
 from videoadapt.video.decode.bitstream import LOOKERS, UNKNOWN, Look, Looker, Mpeg4, Start
-from videoadapt.video.decode.common import Deadline, VideoReadError, reason, tell
-from videoadapt.video.decode.index import RAW, Index, Mark
+from videoadapt.video.decode.common import DamagedError, Deadline, VideoReadError, reason, tell
+from videoadapt.video.decode.index import INDEXED, RAW, Index, Mark
 from videoadapt.video.decode.nal import H264, Hevc
 from videoadapt.video.decode.streams import Margins, choose_stream, cropping, rivals
 
 _WITH_HEADERS: dict[str, Callable[[bytes], Looker]] = {"h264": H264, "hevc": Hevc, "mpeg4": Mpeg4}
+_TO_THE_END = {"probesize": str(2**31 - 1), "analyzeduration": str(2**31 - 1)}  # bytes, microseconds
 _GAP = 10  # usual steps of decoding times: more is a joint
 _CLOSED = Look(Start.CLOSED, 1)
 _KEY = Look(Start.INTRA, None)  # as the container says: nothing to jump to
+
+
+class _LateStreamError(DamagedError):
+    """PyAV fails at packets of a stream that begins in the middle, unless FFmpeg has looked for it before."""
 
 
 class PacketSource:
@@ -33,6 +38,7 @@ class PacketSource:
         self._chosen: int | None = None
         self._demuxer: Generator[av.Packet, None, None] | None = None
         self._apart = False  # whether packets hold parts of pictures
+        self._options: dict[str, str] = {}
         self._open()
         self.codec = self.stream.codec_context.codec.canonical_name
         self.format = self.container.format.name
@@ -40,7 +46,7 @@ class PacketSource:
 
     def _open(self) -> None:
         try:
-            self.container = av.open(f"file:{self.path}", metadata_errors="ignore")
+            self.container = av.open(f"file:{self.path}", metadata_errors="ignore", options=self._options)
         except (av.FFmpegError, ValueError) as error:
             raise VideoReadError(f"{self.path}: not a readable video ({reason(error)})") from None
         if self._chosen is None:
@@ -60,9 +66,17 @@ class PacketSource:
     def marks(self) -> list[Mark]:
         """Every packet of a file just opened."""
         look = self._looker()
-        marks = [
-            Mark(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt, look(p)) for p in self._packets()
-        ]
+        try:
+            marks = [
+                Mark(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt, look(p)) for p in self._packets()
+            ]
+        except _LateStreamError:
+            if self._options:
+                raise
+            self._options = _TO_THE_END
+            self.close()
+            self._open()
+            return self.marks()
         if any(mark.look.goes_on for mark in marks) and not self._apart:
             self._apart = True
             self.close()
@@ -84,7 +98,9 @@ class PacketSource:
     def packets_from(self, place: int, index: Index, *, afresh: bool = False) -> Iterator[tuple[int, av.Packet]] | None:
         """The packets from a place on, with their places; None if the container does not lead there."""
         if place == 0:
-            return enumerate(self.afresh() if afresh else self._from_start(index.marks[0], index.ordered))
+            # Where frames are counted, a seek that loses a packet would shift them.
+            sure = index.ordered and (index.timed or self.format in INDEXED) and self.format not in RAW
+            return enumerate(self._from_start(index.marks[0]) if sure and not afresh else self.afresh())
         mark = index.marks[place]
         for time in (mark.pts, mark.dts):  # containers differ in which of them their index holds
             packet, rest = self._sought(time)
@@ -94,13 +110,12 @@ class PacketSource:
                 return enumerate(chain([packet], rest), place)
         return None
 
-    def _from_start(self, mark: Mark, ordered: bool) -> Iterator[av.Packet]:
+    def _from_start(self, mark: Mark) -> Iterator[av.Packet]:
         """A seek to the start may fail, or lead past it: then the file is opened again."""
-        if ordered and self.format not in RAW:
-            times = [time for time in (mark.pts, mark.dts) if time is not None]
-            first, rest = self._sought(min(times, default=0))
-            if first and _is(first, mark) and first.dts == mark.dts:
-                return chain([first], rest)
+        times = [time for time in (mark.pts, mark.dts) if time is not None]
+        first, rest = self._sought(min(times, default=0))
+        if first and _is(first, mark) and first.dts == mark.dts:
+            return chain([first], rest)
         return self.afresh()
 
     def afresh(self) -> Iterator[av.Packet]:
@@ -127,10 +142,13 @@ class PacketSource:
 
     def _demux(self) -> Generator[av.Packet, None, None]:
         """The packets of the stream; the empty one that flushes a decoder is left out."""
-        for packet in self.container.demux(self.stream):
-            self._deadline.left()
-            if packet.size:
-                yield packet
+        try:
+            for packet in self.container.demux(self.stream):
+                self._deadline.left()
+                if packet.size:
+                    yield packet
+        except IndexError:
+            raise _LateStreamError(f"{self.path}: its streams change in the middle of the file") from None
 
     def _together(self, packets: Iterator[av.Packet]) -> Generator[av.Packet, None, None]:
         """Slices that came in packets of their own, joined to pictures, since FFmpeg takes each packet for one."""

@@ -11,7 +11,15 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from videoadapt.video.decode.bitstream import Start
-from videoadapt.video.decode.common import Deadline, Indices, RecountedError, VideoReadError, checked, reason
+from videoadapt.video.decode.common import (
+    DamagedError,
+    Deadline,
+    Indices,
+    RecountedError,
+    VideoReadError,
+    checked,
+    reason,
+)
 from videoadapt.video.decode.harm import Harm
 from videoadapt.video.decode.index import INDEXED, Begin, Index, Pass, Shown, index_packets, index_pass
 from videoadapt.video.decode.orientation import UPRIGHT, Symmetry, matrix_of, symmetry, turned
@@ -65,7 +73,7 @@ class PyavVideo:
             raise
         except (av.FFmpegError, ValueError) as error:
             self.source.close()
-            raise VideoReadError(f"{path}: no readable video stream ({reason(error)})") from None
+            raise DamagedError(f"{path}: no readable video stream ({reason(error)})") from None
 
     @property
     def stream(self) -> VideoStream:
@@ -175,9 +183,8 @@ class PyavVideo:
             self.index.distrust()
             return frame
         self._decoded = None
-        shown = self._by_pass().num_frames if self.index.plain else self.num_frames
-        if shown != self.num_frames:
-            raise RecountedError(f"{self.path}: its {self.num_frames} packets show {shown} frames")
+        if self.index.plain and not self.index.agrees_with(shown := self._by_pass()):
+            raise RecountedError(f"{self.path}: its {self.num_frames} packets show {shown.num_frames} frames")
         raise VideoReadError(f"{self.path}: frame {target} of {self.num_frames} is damaged")
 
     def _runs(self, wanted: list[int]) -> Iterator[list[int]]:
@@ -206,7 +213,10 @@ class PyavVideo:
     # --- decoding
 
     def _by_pass(self) -> Index:
-        return index_pass(self.index, self._pass(), self.source.format)
+        result = self._pass()
+        if not any(frame.intact for frame in result.shown):
+            raise DamagedError(f"{self.path}: none of its frames can be decoded")
+        return index_pass(self.index, result, self.source.format)
 
     def _pass(self) -> Pass:
         """The whole file decoded once, and remembered."""

@@ -43,7 +43,7 @@ def choose_stream(path: Path, container: InputContainer) -> VideoStream | None:
     best = max(map(seen, streams))
     streams = [stream for stream in streams if seen(stream) == best]
     largest = max(map(_area, streams))
-    streams = [stream for stream in streams if _PREVIEW * _area(stream) > largest]
+    streams = [stream for stream in streams if _area(stream) in {0, largest} or _PREVIEW * _area(stream) > largest]
     return max(streams, key=lambda stream: (stream.disposition & Disposition.default, _area(stream), -stream.index))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from videoadapt.errors import UserError
-from videoadapt.video.decode.common import Deadline, Indices, VideoReadError, checked, reason
+from videoadapt.video.decode.common import DamagedError, Deadline, Indices, VideoReadError, checked, reason
 from videoadapt.video.decode.pyav import PyavVideo
 
 
@@ -36,6 +36,8 @@ class TorchcodecVideo:
         """Number of frames and index of the stream; None where PyAV, the only witness, cannot read the file."""
         try:
             index = PyavVideo(self.path, self._deadline)
+        except DamagedError:
+            raise
         except VideoReadError:
             self._deadline.left()
             return None, None
