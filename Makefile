@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-full test docs
+.PHONY: demo demo-full test docs lower-bounds
 
 demo: .venv/installed
 	$(BIN)/videoadapt demo
@@ -17,6 +17,9 @@ test: .venv/installed
 
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+lower-bounds: .venv/installed
+	$(BIN)/python tests/lower_bounds.py
 
 .venv/installed: setup.py
 	@echo "Installing into .venv: about 6 GB, some minutes"
