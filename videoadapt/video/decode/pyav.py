@@ -1,6 +1,5 @@
 """PyAV with an index of its own: one pass over the packets finds every frame without decoding any."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +29,7 @@ _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}  # decoders that leave out 
 # Codecs without bits that we read, whose frames tell the decoder that they refer to no other.
 _TELLING = {"h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "wmv3", "vc1", "theora"}
 _Decoded = Iterator[tuple[int, av.VideoFrame | None]]  # frames with their numbers; None for a damaged one
-_passes: OrderedDict[tuple, Pass] = OrderedDict()  # by file: the next epoch needs them again
+_passes: dict[tuple, Pass] = {}  # by file: the next epoch needs them again
 _KEPT_PASSES = 500
 _CLOCK = 2000  # frames a second: more is the tick of a clock
 
@@ -220,18 +219,20 @@ class PyavVideo:
 
     def _pass(self) -> Pass:
         """The whole file decoded once, and remembered."""
-        if self._file not in _passes:
-            shown, intra = [], set()
-            lost: list[int | None] = []
-            for frame, intact in self._decode_from(Begin(0, 0), lost, afresh=True):
-                shown.append(Shown(frame.pts, intact))
-                if self.source.codec in _TELLING and frame.key_frame and frame.pict_type == PictureType.I:
-                    intra.add(frame.pts)
-            _passes[self._file] = Pass(shown, lost, frozenset(intra))
-        _passes.move_to_end(self._file)
+        result = _passes.pop(self._file, None) or self._decode_whole()
+        _passes[self._file] = result  # the last one again
         if len(_passes) > _KEPT_PASSES:
-            _passes.popitem(last=False)
-        return _passes[self._file]
+            _passes.pop(next(iter(_passes)), None)
+        return result
+
+    def _decode_whole(self) -> Pass:
+        shown, intra = [], set()
+        lost: list[int | None] = []
+        for frame, intact in self._decode_from(Begin(0, 0), lost, afresh=True):
+            shown.append(Shown(frame.pts, intact))
+            if self.source.codec in _TELLING and frame.key_frame and frame.pict_type == PictureType.I:
+                intra.add(frame.pts)
+        return Pass(shown, lost, frozenset(intra))
 
     def _decode_from(
         self, begin: Begin, lost: list[int | None] | None = None, *, afresh: bool = False
@@ -261,12 +262,14 @@ class PyavVideo:
         to_feed = self._to_feed if self.index.plain else None
         place = begin.place
         for place, packet in self.source.packets_from(begin.place, self.index, afresh=afresh) or ():
+            if place >= len(self.index.marks):  # after a seek, a damaged file may fall into other packets
+                break
             yield place, packet
             if to_feed is not None:
                 to_feed.discard(self.index.numbers.get(packet.pts))
                 if not to_feed:
                     break
-        yield place, None
+        yield min(place, len(self.index.marks) - 1), None
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """What comes out when the packet goes in.
