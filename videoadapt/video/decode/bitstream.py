@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 
 Looker = Callable[[bytes], Look]
-UNKNOWN, NOTHING = Look(Start.NONE, None), Look(Start.NONE, 0)
+UNKNOWN, NOTHING, INTER = Look(Start.NONE, None), Look(Start.NONE, 0), Look(Start.NONE, 1)
 
 
 class Bits:
@@ -89,7 +89,15 @@ class Mpeg4:
             return UNKNOWN
         if place:
             self._learn(data[:place])
-        single = data.find(b"\0\0\1\xb6", place + 4) < 0 and self._is_coded(data[place + 4 : place + 16])
+        if data.find(b"\0\0\1\xb6", place + 4) >= 0:
+            single = False
+        elif data[place + 4] & 0x20 or self._time_bits > 40:
+            single = self._is_coded(data[place + 4 : place + 16])
+        else:  # as nearly always, within the second of the picture before
+            head = int.from_bytes(data[place + 4 : place + 12].ljust(8, b"\0"), "big")
+            single = bool(self._time_bits and head >> (58 - self._time_bits) & 1)
+        if single and data[place + 4] >> 6:
+            return INTER
         return Look(Start.NONE if data[place + 4] >> 6 else Start.OPEN, 1 if single else None)
 
     def _is_coded(self, picture: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from videoadapt.video.decode.bitstream import NOTHING, UNKNOWN, Bits, Look, Start
+from videoadapt.video.decode.bitstream import INTER, NOTHING, UNKNOWN, Bits, Look, Start
 
 # The first byte of an H.264 slice that begins a picture holds first_mb_in_slice = 0 and the slice's type.
 _I_SLICES = frozenset({*range(0xB0, 0xC0), *range(0x94, 0x98), 0x88, 0x8A})
@@ -54,6 +54,13 @@ class H264:
                 self._learn(_payload(extradata, place + 1, _LONG))
 
     def __call__(self, data: bytes) -> Look:
+        # Most packets are one slice that is not intra: this is all that is to be known of it.
+        begins = self._length == 4 and self._fields is None and len(data) > 5 and data[4] & 31 == 1 and data[5] >= 0x80
+        if begins and data[5] not in _I_SLICES and int.from_bytes(data[:4], "big") == len(data) - 4:
+            return INTER
+        return self._look(data)
+
+    def _look(self, data: bytes) -> Look:
         slices, fields, strange, idr, recovery, turned = [], False, False, False, False, False
         stray = self._length == 4 and data[:4] == b"\0\0\0\1" and int.from_bytes(data[5:9], "big") > len(data)
         for place in _units(data, 0 if stray else self._length):  # start codes in spite of the header: FFmpeg's rule

@@ -70,7 +70,7 @@ def _switched_off(path: Path, kind: str) -> set[int]:
 def _packets(container: InputContainer, streams: list) -> Counter:
     """How many each stream has: a picture beside a video is one packet, with or without its mark."""
     found: Counter = Counter()
-    with suppress(av.FFmpegError):
+    with suppress(av.FFmpegError, IndexError):  # PyAV fails at a stream that begins later
         for packet in container.demux(streams):
             found[packet.stream.index] += bool(packet.size)
     with suppress(av.FFmpegError):
