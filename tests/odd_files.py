@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 from conftest import encode, numbered_frames
+from field_coded import field_coded
 from zoo import COUNT
 
 Change = Callable[[int, av.Packet], Iterator[tuple[bytes, int | None, int | None, bool]]]
@@ -136,6 +138,17 @@ def _sound_joins_in(path: Path) -> Path:
     return path.with_suffix(".ts")
 
 
+def leading_after_an_end(path: Path) -> Path:
+    """After the end of a sequence, HEVC's leading pictures refer to nothing: FFmpeg passes them over in silence."""
+
+    def change(number, packet):
+        end = b"\0\0\0\2\x48\1" if number == 24 else b""
+        yield end + bytes(packet), packet.pts, packet.dts, packet.is_keyframe
+
+    options = {"x265-params": "log-level=none:open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3"}
+    return copied(_source(path, "libx265", ".mkv", b_frames=3, **options), path.with_suffix(".mkv"), change)
+
+
 def _later_start(codec: str, source: str, target: str, first: int = 5, **options) -> Callable[[Path], Path]:
     """The first packets are not in the file, the key frame among them."""
 
@@ -217,6 +230,10 @@ ODD: dict[str, Callable[[Path], Path]] = {
     "dropped frames: mkv": _dropped(".mkv"),
     "hidden frames: VP8": _hidden_vp8,
     "packed bitstream": _packed,
+    "field pairs: raw": partial(field_coded, suffix=".h264"),
+    "field pairs: mp4": partial(field_coded, suffix=".mp4"),
+    "field pairs: ts": partial(field_coded, suffix=".ts"),
+    "field pairs, bottom first: mkv": partial(field_coded, suffix=".mkv", bottom_first=True),
     "all keys: fragments": _fragments,
     "joined: the second with sound": _sound_joins_in,
     "joined: later and later": _joined("libx264", ".ts", 3, offset=-10, b_frames=2, **_X264),

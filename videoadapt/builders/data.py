@@ -17,7 +17,7 @@ from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Plan, Views, plan
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
-from videoadapt.video import open_video, require_backend
+from videoadapt.video import open_video, read_anew, require_backend
 from videoadapt.video.cache import VideoCache
 from videoadapt.video.reader import VideoReader
 from videoadapt.video.store import Store, open_store
@@ -67,6 +67,7 @@ def test_records(config: Config) -> Records:
     return _records(config.data, "test", check_files=False)
 
 
+@read_anew
 def middle_frame(data: DataConfig, path: str) -> np.ndarray:
     """The picture of a listed video that stands for it, (h w c) uint8; VideoReadError if there is none."""
     with _store(data.root).local(path) as file, open_video(file, data.decoder, data.time_limit) as video:

@@ -11,6 +11,7 @@ import av
 from videoadapt.atomic import atomically
 from videoadapt.errors import UserError
 from videoadapt.video.decode import VideoReadError, open_video
+from videoadapt.video.decode.common import read_anew
 from videoadapt.video.media import is_still, kind_of_name
 from videoadapt.video.reader import read_pieces
 from videoadapt.video.store import Store
@@ -68,6 +69,7 @@ class VideoCache:
         facts = (version, self.short_side, _CODEC, _OPTIONS, _GOP)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
+    @read_anew
     def _write(self, path: Path, draft: Path) -> None:
         with open_video(path) as video, av.open(str(draft), "w", format="mp4") as container:
             stream = container.add_stream(_CODEC, rate=25, options=_OPTIONS)  # frames are asked for by number

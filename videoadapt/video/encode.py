@@ -13,14 +13,6 @@ from videoadapt.errors import UserError
 from videoadapt.video.sound import copied_sound
 
 _TICKS = 90_000  # a second, for frames with times of their own
-_USUAL = 25.0  # frames a second
-
-
-def likely_rate(path: Path) -> float:
-    """FFmpeg's guess of the frames a second, where the rate that a file states is the tick of its clock."""
-    with av.open(f"file:{path}", metadata_errors="ignore") as file:
-        stream = file.streams.best("video")
-        return float(getattr(stream, "guessed_rate", None) or _USUAL)
 
 
 def write_video(

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from videoadapt.video.decode import Backend, Reader, VideoReadError, open_video
-from videoadapt.video.decode.common import is_uneven
+from videoadapt.video.decode import Backend, VideoReadError, open_video
+from videoadapt.video.decode.common import RecountedError, is_uneven, read_anew
 from videoadapt.video.decode.pyav import PyavVideo
 from videoadapt.video.decode.streams import rivals
 from videoadapt.video.exact import Comparison, compare_with_full_pass
@@ -54,9 +54,7 @@ def inspect_video(
     """Open a video and decode fifteen frames spread over it, or all; ``exact``: ``compare_with_full_pass`` too."""
     file, began = Path(root, path), time.perf_counter()
     try:
-        with open_video(file, backend) as video:
-            finding = Finding(path, "ok", "", video.backend, video.num_frames, round(video.fps, 3))
-            finding = _decoded(finding, video, whole)
+        finding = _decoded(file, path, backend, whole)
         if exact and not is_still(file):
             finding = _compared(finding, compare_with_full_pass(file, backend))
     except VideoReadError as error:
@@ -78,15 +76,20 @@ def _why(file: Path, message: str) -> str:
     return "empty" if hollow else "unreadable"
 
 
-def _decoded(finding: Finding, video: Reader, whole: bool) -> Finding:
-    last = video.num_frames - 1
-    indices = range(last + 1) if whole else np.linspace(0, last, _LOOKED_AT).round().astype(int)
-    try:
-        for piece in read_pieces(video, indices, short_side=None):
-            height, width = piece.shape[-2:]
-    except VideoReadError as error:
-        return finding._replace(status="damaged", detail=str(error))
-    return finding._replace(height=height, width=width, decoder=video.backend)
+@read_anew
+def _decoded(file: Path, path: str, backend: Backend, whole: bool) -> Finding:
+    with open_video(file, backend) as video:
+        finding = Finding(path, "ok", "", video.backend, video.num_frames, round(video.fps, 3))
+        last = video.num_frames - 1
+        indices = range(last + 1) if whole else np.linspace(0, last, _LOOKED_AT).round().astype(int)
+        try:
+            for piece in read_pieces(video, indices, short_side=None):
+                height, width = piece.shape[-2:]
+        except RecountedError:
+            raise
+        except VideoReadError as error:
+            return finding._replace(status="damaged", detail=str(error))
+        return finding._replace(height=height, width=width, decoder=video.backend)
 
 
 def _compared(finding: Finding, found: Comparison) -> Finding:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from videoadapt.video.decode import Backend, Reader, Video, open_video
-from videoadapt.video.decode.common import Indices, RecountedError
+from videoadapt.video.decode.common import Indices, read_anew
 from videoadapt.video.decode.picture import Picture
 from videoadapt.video.resize import resize_short_side
 from videoadapt.video.store import Store, open_store
@@ -51,18 +51,13 @@ class VideoReader:
     def __post_init__(self) -> None:
         self.store = open_store(self.root) if isinstance(self.root, str) else self.root
 
+    @read_anew
     def clips(self, path: str, indices: Callable[[int], FrameNumbers]) -> Clips:
         """The frames of ``indices(num_frames)``, for each clip int (t); VideoReadError if they cannot be read."""
         if path in self._kept:
             frames, decoder = self._kept[path]
             distinct, rows = distinct_frames(indices(len(frames)))
             return Clips(frames[distinct], rows, decoder)
-        try:
-            return self._read_clips(path, indices)
-        except RecountedError:  # opened again, it has the frames that it shows
-            return self._read_clips(path, indices)
-
-    def _read_clips(self, path: str, indices: Callable[[int], FrameNumbers]) -> Clips:
         with self.open(path) as video:
             if not self.in_memory:
                 distinct, rows = distinct_frames(indices(video.num_frames))

@@ -22,13 +22,13 @@ from videoadapt.engine.evaluate import Evaluator
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 from videoadapt.report.caption import captioned
-from videoadapt.video import VideoReadError, is_uneven, open_video
-from videoadapt.video.encode import likely_rate, write_video
+from videoadapt.video import VideoReadError, is_uneven, open_video, read_anew
+from videoadapt.video.encode import write_video
 from videoadapt.video.media import is_still
 from videoadapt.video.walk import LeftOut, media_below
 
 _PIECE = 32  # frames of an annotated copy that stand in memory
-_FASTEST = 1000.0  # frames a second; what is faster is the tick of a clock
+_USUAL = 25.0  # frames a second, where a file does not say
 log = logging.getLogger(__name__)
 
 
@@ -94,6 +94,7 @@ def classify_files(
     yield from ((names[number], broken[number]) for number in range(done, len(names)))
 
 
+@read_anew
 def classify_windows(
     model: Classifier, path: str | Path, seconds: float, step: float | None = None, views: str | None = None
 ) -> Timeline:
@@ -123,6 +124,7 @@ def classify_windows(
     return Timeline(windows, shown[np.array(windows)], np.stack([_probabilities(model, row) for row in scores]))
 
 
+@read_anew
 def write_annotated(source: str | Path, target: str | Path, captions: Sequence[tuple[Window, str]]) -> None:
     """A copy of a video (mp4) or picture (PNG) with text at the bottom of its frames, its timing and its sound.
 
@@ -143,17 +145,14 @@ def write_annotated(source: str | Path, target: str | Path, captions: Sequence[t
             image = Image.fromarray(next(frames()))
             atomically(target, lambda draft: image.save(draft, "PNG"))
             return
-        fps, times = _timing(source, video.fps, video.times)
+        fps, times = _timing(video.fps or _USUAL, video.times)
         atomically(
             target, lambda draft: write_video(draft, frames(), fps, times=times, sound_of=source, container="mp4")
         )
 
 
-def _timing(source: Path, fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
+def _timing(fps: float, times: np.ndarray) -> tuple[float, np.ndarray | None]:
     """Frames a second, and the times of the frames where that many a second would not be shown at them."""
-    fps = fps if 0 < fps <= _FASTEST else likely_rate(source)
-    if len(times) > 1 and times[-1] < len(times) / _FASTEST:  # made up of that rate
-        return fps, None
     return fps, times if (np.abs(times - np.arange(len(times)) / fps) > 0.5 / fps).any() else None
 
 

@@ -10,23 +10,14 @@ import numpy as np
 
 from videoadapt.errors import UserError
 from videoadapt.video.decode import decord, torchcodec
-from videoadapt.video.decode.common import DamagedError, Deadline, Indices, Reader, VideoReadError, is_uneven, tell
+from videoadapt.video.decode.common import DamagedError, Deadline, Indices, Reader, VideoReadError, tell
 from videoadapt.video.decode.decord import DecordVideo
 from videoadapt.video.decode.picture import Picture
 from videoadapt.video.decode.pyav import PyavVideo
 from videoadapt.video.decode.torchcodec import TorchcodecVideo
 from videoadapt.video.media import kind_of
 
-__all__ = [
-    "BACKENDS",
-    "Backend",
-    "Reader",
-    "VideoReadError",
-    "is_available",
-    "is_uneven",
-    "open_video",
-    "require_backend",
-]
+__all__ = ["BACKENDS", "Backend", "Reader", "VideoReadError", "is_available", "open_video", "require_backend"]
 
 Backend = Literal["pyav", "decord", "torchcodec"]
 BACKENDS: dict[Backend, Callable[[Path, Deadline], Reader]] = {

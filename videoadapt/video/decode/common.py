@@ -2,16 +2,18 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from videoadapt.errors import UserError
 
 log = logging.getLogger("videoadapt.video.decode")
+P = ParamSpec("P")
+T = TypeVar("T")
 Indices = Sequence[int] | np.ndarray  # of frames
 
 
@@ -25,6 +27,19 @@ class DamagedError(VideoReadError):
 
 class RecountedError(VideoReadError):
     """Decoding showed that the file has another number of frames, which it has when it is opened again."""
+
+
+def read_anew(read: Callable[P, T]) -> Callable[P, T]:
+    """For a function that opens a file and reads it: once more, with the frames that decoding showed it to have."""
+
+    @wraps(read)
+    def reading(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return read(*args, **options)
+        except RecountedError:
+            return read(*args, **options)
+
+    return reading
 
 
 class Reader(Protocol):

@@ -161,6 +161,6 @@ class Hevc:
                 turned |= any(message == _ORIENTATION for message, _ in _messages(_payload(data, place + 2, _LONG)))
             else:
                 strange |= kind > 40
-        if not slices and not strange:
-            return NOTHING._replace(turned=turned)
+        if not slices:
+            return UNKNOWN if strange else NOTHING._replace(turned=turned)
         return Look(start, 1 if pictures == 1 else None, turned, not pictures)

@@ -74,13 +74,11 @@ class PacketSource:
             if self._options:
                 raise
             self._options = _TO_THE_END
-            self.close()
-            self._open()
+            self._reopen()
             return self.marks()
         if any(mark.look.goes_on for mark in marks) and not self._apart:
             self._apart = True
-            self.close()
-            self._open()
+            self._reopen()
             return self.marks()
         return _without_false_alarms(marks)
 
@@ -120,9 +118,12 @@ class PacketSource:
 
     def afresh(self) -> Iterator[av.Packet]:
         """The packets of the file opened again."""
+        self._reopen()
+        return self._packets()
+
+    def _reopen(self) -> None:
         self.close()
         self._open()
-        return self._packets()
 
     def _sought(self, time: int | None) -> tuple[av.Packet | None, Iterator[av.Packet]]:
         """The first packet after a seek, and the rest."""
