@@ -15,8 +15,9 @@ from torch import Tensor
 from videoadapt.engine.rendezvous import join
 from videoadapt.errors import PeerLost, UserError
 
-# For one rank to wait for another, which may evaluate slower videos; a rank that hangs names itself much earlier.
-_PATIENCE = timedelta(hours=1)
+# For one rank to wait for another. By gloo it may wait for slower videos of an evaluation, by nccl for those of a step;
+# a rank that hangs names itself much earlier.
+PATIENCE = {"gloo": timedelta(hours=1), "nccl": timedelta(minutes=10)}
 _OF_A_RANK, _OF_A_MACHINE = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # What the loss of other ranks looks like in an error of torch.
 _OF_OTHERS = re.compile("gloo|nccl|TCPStore|ProcessGroup|connection (closed|reset|refused)", re.IGNORECASE)
@@ -51,7 +52,7 @@ def start(device: str = "auto") -> Ranks:
     if not launched:
         return Ranks(chosen)
     with peers():
-        join("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", _PATIENCE)
+        join("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", PATIENCE["gloo"])
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE") or dist.get_world_size())
     return Ranks(chosen, dist.get_rank(), dist.get_world_size(), local_rank, local_world)
 
@@ -93,6 +94,11 @@ def pick_device(name: str, key: str) -> torch.device:
 def stop() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """Of the ranks that have met."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def gather(value: Any) -> list[Any]:
