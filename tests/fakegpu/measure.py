@@ -1,0 +1,268 @@
+"""Measures what a GPU would be asked to do, on the fake one, and prints it as JSON; with --tables, as tables.
+
+    python tests/fakegpu/measure.py [--tables] [--depth 12] [--clips 4] [--methods loki aim ...]
+
+starts itself anew with the fake GPU before its eyes. Host milliseconds are this machine's, and only in the tables.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+if "libfake.so" not in os.environ.get("LD_PRELOAD", ""):
+    from build import CannotBuild, environment
+
+    try:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**environment(), "FAKE_GPUS": "2"})
+    except CannotBuild as reason:
+        sys.exit(f"no fake GPU here: {reason}")
+
+import torch
+import triton
+from counters import Counts, count_asking, counts
+
+from videoadapt import builders
+from videoadapt.adapters.slots.loki import LoKi
+from videoadapt.config import Config
+from videoadapt.data.datasets import Sample, TestSample
+from videoadapt.engine.distributed import Ranks
+from videoadapt.engine.train import train
+from videoadapt.workflows.methods import METHODS
+
+FIRST, SECOND = torch.device("cuda", 0), torch.device("cuda", 1)
+WARM, MEASURED = 3, 4  # steps
+FRAMES = 8
+
+
+def _everywhere(spec: dict, zero: dict | None = None) -> dict[str, Any]:
+    """A tuner on every linear layer, whose start on ``time.proj`` is zero."""
+    space = {"qkv": spec, "proj": spec}
+    return {"linears": {"time": {"qkv": spec, "proj": zero or spec}, "space": space, "mlp": {"fc1": spec, "fc2": spec}}}
+
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    **{name: METHODS[name](768, True) for name in ("aim", "loki", "karst", "lora")},
+    "fact": _everywhere({"kind": "fact"}, {"kind": "fact", "rst": "channel"}),
+    "ssf": {**_everywhere({"kind": "ssf"}), "slots": {"time_out": {"kind": "adapter", "widths": [192]}}},
+    "convpass": {"slots": {"space_side": {"kind": "convpass"}, "mlp_side": {"kind": "convpass"}}},
+    "full": {"unfreeze": ["all"]},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--depth", type=int, default=2, help="blocks of the ViT-B/16 (2)")
+    parser.add_argument("--clips", type=int, default=2, help="in a batch (2)")
+    parser.add_argument("--methods", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.backends.cuda.enable_cudnn_sdp(False)  # which asks its library for plans
+    count_asking()
+    found = {
+        "kernels": _has_kernels(),
+        "steps": {name: step(SECTIONS[name], args.depth, args.clips, args.tables) for name in args.methods},
+        "module": module(),
+        "tests": {views: tested(*map(int, views.split("x")), args.depth) for views in ("8x1x1", "8x3x3")},
+        "elsewhere": elsewhere(),
+        "known": known(),
+    }
+    print(_tables(found) if args.tables else json.dumps(found))
+    sys.stdout.flush()
+    os._exit(0)  # threads of autograd outlive the program
+
+
+def step(section: dict[str, Any], depth: int, clips: int, timed: bool = False) -> dict[str, float]:
+    """A step of the training loop in bf16, as counts, with the peak of memory."""
+    config = _config(section, depth, clips)
+    learner = builders.build_learner(config, builders.build_model(config.model, FIRST), len(_Batches([])), Ranks(FIRST))
+    batches = _Batches([_sample(i) for i in range(clips)])
+    with tempfile.TemporaryDirectory() as path:
+        folder = SimpleNamespace(path=Path(path), save=lambda *_: None)
+        recipe = builders.build_recipe(config)
+        train(learner, batches, folder, recipe=recipe, ranks=Ranks(FIRST), evaluate=lambda _: {"top1": 0.0})
+    counted = batches.moments[-1].seen - batches.moments[0].seen
+    times = [1000 * (b.at - a.at) for a, b in zip(batches.moments, batches.moments[1:], strict=False)]
+    peak = round(torch.cuda.max_memory_allocated() / 1e6)
+    return {**_each(counted, MEASURED), "peak_mb": peak, **({"host_ms": round(median(times), 1)} if timed else {})}
+
+
+class _Batches:
+    """Stands for the loader: the same batch at every step, and notes what was counted before each."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.samples, self.dataset, self.batch_sampler = samples, range(1000), self
+        self.moments: list[SimpleNamespace] = []
+
+    def seek(self, epoch: int, batch: int) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return WARM + MEASURED + 1
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        for number in range(len(self)):
+            if number == WARM:
+                torch.cuda.reset_peak_memory_stats()
+            if number >= WARM:
+                self.moments.append(SimpleNamespace(seen=counts(), at=time.perf_counter()))
+            yield self.samples
+
+
+def module() -> dict[str, float]:
+    """LoKi alone on the tokens of four clips, forward and backward."""
+    loki = LoKi(768, widths=[48, 97, 48]).to(FIRST)
+    x = torch.zeros(32, 197, 768, device=FIRST, requires_grad=True)
+
+    def once() -> None:
+        loki.zero_grad()
+        x.grad = None
+        with torch.autocast("cuda", torch.bfloat16):
+            y = loki(x)
+        y.backward(torch.empty_like(y))
+
+    return _each(_counted(once))
+
+
+def tested(frames: int, clips: int, crops: int, depth: int) -> dict[str, float]:
+    """A video of a test in bf16, of sixteen."""
+    config = _config(SECTIONS["loki"], depth, 8)
+    model = builders.build_model(config.model, FIRST)
+    evaluate = builders.build_evaluator(config, Ranks(FIRST))
+    videos = [_test_sample(i, frames, clips, crops) for i in range(16)]
+    return _each(_counted(lambda: evaluate(model, iter(videos), len(videos))), len(videos))
+
+
+def elsewhere() -> dict[str, float]:
+    """A model on the second GPU, while the first is the current one."""
+    config = _config(SECTIONS["loki"], 1, 2)
+    model = builders.build_model(config.model, SECOND)
+    pixels = torch.zeros(2, 3, FRAMES, 224, 224, dtype=torch.uint8, device=SECOND)
+
+    def once() -> None:
+        with torch.autocast("cuda", torch.bfloat16):
+            model(pixels).sum().backward()
+
+    return _each(_counted(once))
+
+
+def known() -> dict[str, dict[str, float]]:
+    """Operations of which everybody knows what they ask for: they judge the fake itself."""
+    x, page, pinned = torch.zeros(4, 4, device=FIRST), torch.zeros(4), torch.zeros(4).pin_memory()
+    event, asked, graph = torch.cuda.Event(), torch.cuda.Event(), torch.cuda.CUDAGraph()
+
+    def late(end: Callable[[], Any], event: torch.cuda.Event) -> None:
+        event.record()
+        x.add_(1)
+        end()
+
+    with torch.cuda.graph(graph):
+        x.add_(1).mul_(2)
+    calls = {
+        "a sum": lambda: x + 1,
+        "a product": lambda: x @ x,
+        "memory of the program": lambda: page.to(FIRST),
+        "pinned memory": lambda: pinned.to(FIRST, non_blocking=True),
+        "a number": lambda: x[0, 0].item(),
+        "an event with work behind it": lambda: late(event.synchronize, event),
+        "an event that is asked": lambda: late(asked.query, asked),
+        "a graph of two": graph.replay,
+        "a number in a graph": _capture_a_number,
+        "more than there is": _ask_for_too_much,
+    }
+    if _has_kernels():
+        calls["a kernel on the wrong GPU"] = _start_elsewhere
+    return {name: _each(_counted(call)) for name, call in calls.items()}
+
+
+def _capture_a_number() -> None:
+    x = torch.zeros(4, device=FIRST)
+    try:
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            x[0].item()
+    except torch.AcceleratorError:
+        return
+    raise AssertionError("it is refused")
+
+
+@triton.jit
+def _nothing(x):
+    pass
+
+
+def _start_elsewhere() -> None:
+    _nothing[(1,)](torch.zeros(4, device=SECOND))
+
+
+def _ask_for_too_much() -> None:
+    try:
+        torch.empty(2**40, device=FIRST)
+    except torch.cuda.OutOfMemoryError:
+        return
+    raise AssertionError("there is no such memory")
+
+
+def _counted(call: Callable[[], Any]) -> Counts:
+    """What the second call asks for; the first compiles kernels and fills caches."""
+    call()
+    before = counts()
+    call()
+    return counts() - before
+
+
+def _each(counted: Counts, times: int = 1) -> dict[str, float]:
+    return {name: number / times for name, number in counted._asdict().items()}
+
+
+def _config(section: dict[str, Any], depth: int, batch: int) -> Config:
+    backbone = {"backbone": "vit_base_patch16_clip_quickgelu_224", "backbone_options": {"depth": depth}}
+    model = {**backbone, "pretrained": "none", "num_frames": FRAMES, "num_classes": 48, **section}
+    optim = {"epochs": 1, "batch_size": batch, "clip_grad": 1.0, "label_smoothing": 0.1}
+    run = {"precision": "bf16", "log_every": 1000}
+    raw = {"model": model, "data": {"num_classes": 48}, "optim": optim, "run": run}
+    return Config.model_validate(raw)
+
+
+def _sample(index: int) -> Sample:
+    views = torch.zeros(1, 3, FRAMES, 224, 224, dtype=torch.uint8).pin_memory()
+    return Sample(index, index % 48, views, path=f"video {index}")
+
+
+def _test_sample(index: int, frames: int, clips: int, crops: int) -> TestSample:
+    pictures = torch.zeros(clips * frames, 3, 224, 224 + 40 * (crops - 1), dtype=torch.uint8).pin_memory()
+    rows = tuple(torch.arange(k * frames, (k + 1) * frames) for k in range(clips))
+    windows = tuple((slice(0, 224), slice(left, left + 224)) for left in range(0, 40 * crops, 40))
+    return TestSample(index, 0, pictures, rows, windows, decoder="pyav")
+
+
+def _has_kernels() -> bool:
+    from videoadapt.gpu import has_kernels
+
+    return has_kernels(torch.zeros(1, device=FIRST))
+
+
+def _tables(found: dict[str, Any]) -> str:
+    columns = ("starts", "waits", "idle_waits", "up_pageable", "host_ms", "peak_mb")
+    lines = ["| a training step | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
+    lines += [
+        f"| {name} | " + " | ".join(f"{row[c]:g}" for c in columns) + " |" for name, row in found["steps"].items()
+    ]
+    lines += ["", "| LoKi alone, forward and backward | starts |", "|---|--:|", f"| | {found['module']['starts']:g} |"]
+    columns = ("starts", "waits", "up", "up_pageable", "down")
+    lines += ["", "| a tested video | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
+    lines += [
+        f"| {name} | " + " | ".join(f"{row[c]:.4g}" for c in columns) + " |" for name, row in found["tests"].items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
