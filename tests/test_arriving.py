@@ -2,9 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from datetime import timedelta
 
 import pytest
 import torch
@@ -37,13 +38,45 @@ def test_signals_are_heard_while_it_waits():
 @pytest.mark.parametrize("hurry", [never, lambda: True])
 def test_lost_ranks_end_the_wait(monkeypatch, hurry):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setitem(distributed.PATIENCE, "nccl", timedelta(seconds=60 if hurry() else 0.02))
+    monkeypatch.setattr(distributed, "patience", lambda: 60 if hurry() else 0.02)
     monkeypatch.setattr(arriving, "_LAST_WAIT", 0.02)
-    with pytest.raises(PeerLost, match="lost the other ranks .no answer for 0 s"):
+    with pytest.raises(PeerLost, match=r"lost the other ranks \(no answer after 0 s\)"):
         wait_for(never, hurry)
 
 
+def test_what_nccl_finds_out_ends_the_wait_at_once(monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "failure", lambda: "comm_error")
+    with pytest.raises(PeerLost, match=r"lost the other ranks \(comm_error after 0 s\)"):
+        wait_for(never)
+
+
 def test_a_single_process_waits_for_its_device_as_long_as_it_takes(monkeypatch):
-    monkeypatch.setitem(distributed.PATIENCE, "nccl", timedelta(0))
+    monkeypatch.setattr(distributed, "patience", lambda: 0)
     end = time.monotonic() + 0.05
     wait_for(lambda: time.monotonic() > end, lambda: True)
+
+
+STUCK = """
+import threading, time
+import torch.distributed as dist
+from videoadapt.engine import arriving, distributed
+
+class Event:
+    def query(self): return {answer}
+
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+arriving._ROUND = arriving._GRACE = 0.05
+distributed.patience = lambda: 0.05
+arriving.guard.watch(Event())
+threading.Event().wait(1.5)  # as a start that does not return
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(("answer", "code"), [(False, 3), (True, 0)])
+def test_a_process_that_cannot_wait_itself_is_ended(answer, code):
+    done = subprocess.run([sys.executable, "-c", STUCK.format(answer=answer)], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert ("lost the other ranks (no answer after 0 s)" in done.stderr) == (code == 3)
+    assert ("went on" in done.stdout) == (code == 0)

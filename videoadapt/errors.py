@@ -21,6 +21,8 @@ class Interrupted(BaseException):
 class PeerLost(Exception):
     """Another rank of this job has ended or hangs; its own error tells why. Exit code 3."""
 
+    exit_code = 3
+
 
 def similar(word: str, choices: Iterable[object]) -> str | None:
     """The choice that looks most like ``word``, if one does."""

@@ -1,7 +1,7 @@
 """What ``videoadapt benchmark`` measures, by name."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from videoadapt.builders import model_input
 from videoadapt.config import load_config
 from videoadapt.data.views import Views
 from videoadapt.engine import distributed
+from videoadapt.engine.precision import chosen_precision, set_arithmetic
 from videoadapt.errors import UserError
 
 _PARTS = ("steps", "forwards", "merged")  # of model
@@ -34,7 +35,7 @@ class Options:
     rounds: int = 5  # calls of each side after one to warm up
     device: str = "auto"
     threads: int = 1  # of torch
-    precision: str = "fp32"
+    precision: str = "auto"
     tokens: int = 6304  # adapters
     clips: int = 1  # model: in a batch
     frames: int = 8  # model: of a clip
@@ -43,10 +44,18 @@ class Options:
     video: Path | None = None  # views, decode: instead of videos made on the spot
 
 
+def settled(options: Options) -> Options:
+    """The options with the precision that auto stands for on the device."""
+    device = distributed.pick_device(options.device, "--device")
+    return replace(options, precision=chosen_precision(options.precision, device))
+
+
 def measure(what: str, options: Options) -> Rows:
     """Rows of ``adapters``, ``model``, ``views`` or ``decode``: both sides timed in this process, in turns."""
     torch.set_num_threads(options.threads)
+    options = settled(options)
     device = distributed.start(options.device).device
+    set_arithmetic(device)
     with tempfile.TemporaryDirectory() as folder:
         jobs = {"adapters": _adapters, "model": _model, "views": _views, "decode": _decode}
         return jobs[what](options, device, Path(folder))

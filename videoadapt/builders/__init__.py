@@ -13,7 +13,7 @@ from videoadapt.builders.data import (
     test_views,
 )
 from videoadapt.builders.model import build_model, model_input
-from videoadapt.builders.run import build_evaluator, build_learner, build_recipe
+from videoadapt.builders.run import build_evaluator, build_learner, build_recipe, start_run
 from videoadapt.builders.zero_shot import build_zero_shot
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "model_input",
     "numbers",
     "parse_views",
+    "start_run",
     "test_records",
     "test_views",
 ]

@@ -13,6 +13,7 @@ from videoadapt.data.lists import first_other
 from videoadapt.engine.checkpoint import load_trainable, read_checkpoint
 from videoadapt.engine.distributed import pick_device
 from videoadapt.engine.hub import find_checkpoint
+from videoadapt.engine.precision import set_arithmetic
 from videoadapt.errors import UserError
 from videoadapt.models.classifier import Classifier
 
@@ -35,7 +36,7 @@ def load_checkpoint(
         pretrained: where the backbone's weights are now, if not where the checkpoint's config says.
         image_size: another one than in training; position embeddings are interpolated.
     """
-    device = pick_device(device, "device") if isinstance(device, str) else device
+    device = pick_device(str(device), "device")
     path = find_checkpoint(path)
     tensors, about = read_checkpoint(path)
     config = checkpoint_config(about, path)
@@ -43,6 +44,7 @@ def load_checkpoint(
         config = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
     if image_size is not None:
         config = _resized(config, image_size)
+    set_arithmetic(device, config.run.tf32)
     model = build_model(config.model, device)
     fill_model(model, tensors, about, path)
     model.config, model.classes = config, about["classes"]

@@ -1,24 +1,37 @@
 """How a config trains and scores."""
 
+import torch
 from torch import nn
 
 from videoadapt.config import Config
+from videoadapt.engine import distributed
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.evaluate import Evaluator
 from videoadapt.engine.learner import Learner
 from videoadapt.engine.optim import build_optimizer, build_schedule
-from videoadapt.engine.precision import grad_scaler
+from videoadapt.engine.precision import chosen_precision, grad_scaler, set_arithmetic
 from videoadapt.engine.train import Recipe
 
 
+def start_run(config: Config) -> Ranks:
+    """Meet the other ranks, if there are any, with threads and arithmetic as the config says."""
+    run = config.run
+    set_arithmetic(distributed.pick_device(run.device, "run.device"), run.tf32, run.deterministic)
+    ranks = distributed.start(run.device, config.data.stall_limit)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    return ranks
+
+
 def build_evaluator(config: Config, ranks: Ranks) -> Evaluator:
-    test = config.test
-    return Evaluator(ranks.device, config.run.precision, test.fusion, test.batch_size, test.on_bad)
+    test, precision = config.test, chosen_precision(config.run.precision, ranks.device)
+    return Evaluator(ranks.device, precision, test.fusion, test.batch_size, test.on_bad)
 
 
 def build_learner(config: Config, model: nn.Module, batches: int, ranks: Ranks) -> Learner:
     """The model with optimizer, schedule and loss scaling for epochs of so many batches on this rank."""
-    scaler = grad_scaler(ranks.device, config.run.precision)
+    precision = chosen_precision(config.run.precision, ranks.device)
+    scaler = grad_scaler(ranks.device, precision)
     optim, steps = config.optim, batches // config.optim.accumulate
     optimizer = build_optimizer(
         model,
@@ -33,7 +46,7 @@ def build_learner(config: Config, model: nn.Module, batches: int, ranks: Ranks) 
         warmup_steps=round(optim.warmup_epochs * steps),
         min_lr=optim.min_lr,
     )
-    return Learner(model, optimizer, schedule, scaler, config.run.precision, optim.clip_grad, optim.label_smoothing)
+    return Learner(model, optimizer, schedule, scaler, precision, optim.clip_grad, optim.label_smoothing)
 
 
 def build_recipe(config: Config) -> Recipe:

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; decoders work on the CPU (auto)")
     parser.add_argument("--threads", type=int, default=1, help="of torch; decoders have one (1)")
     parser.add_argument("--rounds", type=int, default=5, help="calls of each side after one to warm up (5)")
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    help = "of models and adapters; auto is bf16 on a GPU that has it in hardware, fp32 elsewhere (auto)"
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto", help=help)
     parser.add_argument("--tokens", type=int, default=6304, help="adapters: 4 clips of 8 frames by default")
     parser.add_argument("--clips", type=int, default=1, help="model: in a batch (1)")
     parser.add_argument("--frames", type=int, default=8, help="model: of a clip (8)")
@@ -40,14 +41,16 @@ def run(args: argparse.Namespace) -> None:
     if args.compare and args.what != "model":
         raise UserError(f"--compare: is for model, not for {args.what}")
     from videoadapt.benchmarks.machine import machine
-    from videoadapt.benchmarks.suite import Options, measure
+    from videoadapt.benchmarks.suite import Options, measure, settled
 
     chosen = {key: value for key, value in vars(args).items() if key not in {"what", "json"}}
-    rows = measure(args.what, Options(**chosen))
+    options = settled(Options(**chosen))
+    rows = measure(args.what, options)
+    facts = {**machine(), "precision": options.precision}
     if args.json:
-        print(json.dumps({"machine": machine(), "rows": rows}, indent=2))
+        print(json.dumps({"machine": facts, "rows": rows}, indent=2))
     else:
-        _show(rows, machine())
+        _show(rows, facts)
 
 
 def _show(rows: list[dict], facts: dict) -> None:

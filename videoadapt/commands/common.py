@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from videoadapt.atomic import remove_unused_folders
 from videoadapt.errors import Interrupted, PeerLost, UserError
 
-MISTAKE, ALONE, STOPPED, ABORTED = 2, 3, 75, 130  # exit codes; 75 is "try again" in sysexits.h
+MISTAKE, ALONE, STOPPED, ABORTED = 2, PeerLost.exit_code, 75, 130  # exit codes; 75 is "try again" in sysexits.h
 _LAUNCHER = 15.0  # seconds in which it ends the ranks that are left
 
 
@@ -88,7 +88,14 @@ def _end(code: int, message: str) -> NoReturn:
         about = {"py_callstack": message, "timestamp": str(int(time.time()))}
         report = {"message": {"message": message, "extraInfo": about}}
         Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(report), encoding="utf-8")
+    if code == ALONE and _on_gpu():
+        os._exit(code)  # the GPU waits for the other ranks, and Python's orderly way out would wait for the GPU
     sys.exit(code)
+
+
+def _on_gpu() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def _end_workers() -> None:

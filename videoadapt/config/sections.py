@@ -161,7 +161,10 @@ class RunConfig(Section):
     out_dir: str = "runs/default"  # the folder of everything that the run writes
     seed: int = Field(default=0, ge=0, lt=2**31)  # all random numbers follow from it
     device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:<number>
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of forward and backward passes
+    # of forward and backward passes; auto: bf16 on a GPU that has it in hardware, fp32 elsewhere
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    tf32: bool = False  # fp32 products on a GPU round their factors to 10 bits, which is faster; no effect on CPUs
+    deterministic: bool = False  # a GPU gives the same bits every time, more slowly; CPUs do anyway
     # what is computed again in the backward pass to save memory
     activation_checkpointing: Literal["none", "mlp", "block"] = "none"
     shard: bool = False  # each rank of torchrun keeps a part of the frozen backbone (FSDP2); for large backbones

@@ -1,9 +1,13 @@
 """Numbers that a device still works on, fetched without stopping the program meanwhile."""
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from videoadapt.engine import distributed
@@ -12,6 +16,8 @@ from videoadapt.errors import PeerLost
 _SPIN = 1e-3  # seconds of asking again at once, which a short wait is not longer for
 _NAP = 5e-4  # seconds between two questions after that
 _LAST_WAIT = 20.0  # seconds after a request to end; who asked kills what has not ended after 30
+_ROUND = 5.0  # seconds between two looks of the guard
+_GRACE = 30.0  # seconds that the main thread has to find out for itself
 
 
 class Arriving:
@@ -29,25 +35,40 @@ class Arriving:
             self._values.copy_(tensor, non_blocking=True)
             self._event = torch.cuda.Event()
             self._event.record(torch.cuda.current_stream(tensor.device))
+            if distributed.world_size() > 1:
+                guard.watch(self._event)
         else:
             self._values = tensor.clone()
 
+    def is_here(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self._event is None or self._event.query()
+
     def tolist(self, hurry: Callable[[], bool] = lambda: False) -> list[float]:
-        """The numbers, as soon as they are there.
+        """The numbers, as soon as they are there: see ``tensor``."""
+        return self.tensor(hurry).tolist()
+
+    def tensor(self, hurry: Callable[[], bool] = lambda: False) -> Tensor:
+        """The copy, on the CPU, as soon as it is there.
 
         Python's signal handlers run while it waits. Where there are other ranks, whose gradients the device may wait
         for, PeerLost ends a wait that is longer than their patience, or than 20 s from when ``hurry()`` is true.
         """
         if self._event is not None:
-            wait_for(self._event.query, hurry)
+            try:
+                wait_for(self._event.query, hurry)
+            except PeerLost:
+                guard.dismiss()
+                raise
+            guard.forget(self._event)
             self._event = None
-        return self._values.tolist()
+        return self._values
 
 
 def wait_for(ready: Callable[[], bool], hurry: Callable[[], bool] = lambda: False) -> None:
-    """Until ``ready()``, as ``Arriving.tolist`` says."""
+    """Until ``ready()``, as ``Arriving.tensor`` says."""
     began = time.monotonic()
-    end = began + distributed.PATIENCE["nccl"].total_seconds()
+    end = began + distributed.patience()
     hurried = False
     while not ready():
         now = time.monotonic()
@@ -55,6 +76,55 @@ def wait_for(ready: Callable[[], bool], hurry: Callable[[], bool] = lambda: Fals
             continue
         if not hurried and hurry():
             hurried, end = True, min(end, now + _LAST_WAIT)
-        if now > end and distributed.world_size() > 1:
-            raise PeerLost(f"lost the other ranks (no answer for {now - began:.0f} s)")
+        if distributed.world_size() > 1 and (now > end or distributed.failure()):
+            raise PeerLost(_lost(now - began))
         time.sleep(_NAP)
+
+
+def _lost(seconds: float) -> str:
+    return f"lost the other ranks ({distributed.failure() or 'no answer'} after {seconds:.0f} s)"
+
+
+class Guard:
+    """Ends the process where the main thread cannot.
+
+    A device that waits for a rank that has gone takes about a thousand more starts; the next one does not return, and
+    with it Python's main thread.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[torch.cuda.Event, float] = {}
+        self._thread: threading.Thread | None = None
+
+    def watch(self, event: torch.cuda.Event) -> None:
+        self._since[event] = time.monotonic()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._go_round, name="lost-ranks", daemon=True)
+            self._thread.start()
+
+    def forget(self, event: torch.cuda.Event) -> None:
+        self._since.pop(event, None)
+
+    def dismiss(self) -> None:
+        """The main thread knows."""
+        self._since.clear()
+
+    def _go_round(self) -> None:
+        while True:
+            time.sleep(_ROUND)
+            for event, since in list(self._since.items()):
+                self._look(event, time.monotonic() - since)
+
+    def _look(self, event: torch.cuda.Event, seconds: float) -> None:
+        """No question to the device before it must be: it could disturb what the main thread records."""
+        if seconds < _GRACE or (seconds < distributed.patience() + _GRACE and not distributed.failure()):
+            return
+        if event.query():  # only nobody has asked for the numbers yet
+            self.forget(event)
+            return
+        prefix = f"rank {dist.get_rank()}: " if dist.get_rank() else ""
+        print(f"{prefix}{_lost(seconds)}", file=sys.stderr, flush=True)
+        os._exit(PeerLost.exit_code)  # an orderly way out would wait for the device
+
+
+guard = Guard()

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
 
+from videoadapt.engine import distributed
 from videoadapt.engine.distributed import Ranks
 from videoadapt.errors import UserError
 
@@ -27,7 +27,7 @@ def shard_frozen(model: Model, blocks: Iterable[nn.Module], ranks: Ranks) -> Mod
     sharded = [block for block in blocks if set(block.parameters()) - trainable]
     if not sharded:
         raise UserError("run.shard: there are no frozen parameters to share; leave it out")
-    mesh = init_device_mesh(ranks.device.type, (ranks.world,))
+    mesh = distributed.mesh(ranks)
     for block in sharded:
         kept = trainable & set(block.parameters())
         fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=kept)

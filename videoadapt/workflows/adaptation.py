@@ -40,7 +40,8 @@ def adapt(
 
     Where there are no ``train`` and ``val`` folders above the classes, a fifth of each class is held out. ``out_dir``
     keeps lists, config.yaml (with which 'videoadapt test' and 'videoadapt train' go on) and the checkpoints. Loss and
-    validation accuracy are logged (``videoadapt``, INFO), on stderr where no logging is set up.
+    validation accuracy are logged (``videoadapt``, INFO), on stderr where no logging is set up. On a GPU that has bf16,
+    that is the precision.
 
     Args:
         method: a name of ``videoadapt.workflows.methods.METHODS``.
@@ -83,7 +84,7 @@ def adapt(
             "min_lr": 1e-5,
             "warmup_epochs": epochs / 10,
         },
-        "run": {"out_dir": str(out), "eval_every": max(epochs // 10, 1)},
+        "run": {"out_dir": str(out), "eval_every": max(epochs // 10, 1), "precision": "auto"},
     }
     checked = make_config(config, overrides, "adapt")
     if not checked.run.overwrite:

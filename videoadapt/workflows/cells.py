@@ -18,6 +18,7 @@ from videoadapt.config import WITHOUT_EFFECT, Cell, Config, first_difference, va
 from videoadapt.engine import distributed
 from videoadapt.engine.cost import saved_bytes, step_seconds
 from videoadapt.engine.metrics import ACCURACIES
+from videoadapt.engine.precision import chosen_precision, set_arithmetic
 from videoadapt.errors import UserError
 from videoadapt.signals import StopSignals
 
@@ -143,11 +144,13 @@ def measured_costs(cells: Sequence[Cell], configs: Mapping[Cell, Config], batch:
         return {}
     config = next(iter(chosen.values()))
     device = distributed.start(config.run.device).device
+    set_arithmetic(device, config.run.tf32)
     side, frames = builders.model_input(config.model)["image_size"], config.model.num_frames or 1
     clips = torch.randn(batch or config.optim.batch_size, 3, frames, side, side, device=device)
     models = {method: builders.build_model(each.model, device) for method, each in chosen.items()}
-    seconds = step_seconds(models, clips, config.run.precision)
-    saved = {method: saved_bytes(model, clips, config.run.precision) for method, model in models.items()}
+    precision = chosen_precision(config.run.precision, device)
+    seconds = step_seconds(models, clips, precision)
+    saved = {method: saved_bytes(model, clips, precision) for method, model in models.items()}
     return {method: {"step_ms": 1e3 * seconds[method], "saved_mb": saved[method] / 1e6} for method in models}
 
 

@@ -25,6 +25,7 @@ from videoadapt.engine.fusion import Scores, packed
 from videoadapt.engine.hub import find_checkpoint
 from videoadapt.engine.log import METRICS
 from videoadapt.engine.metrics import ACCURACIES
+from videoadapt.engine.precision import chosen_precision
 from videoadapt.engine.progress import counted
 from videoadapt.errors import UserError
 
@@ -101,14 +102,15 @@ def test_config(
     if protocols:
         config = config.model_copy(update={"test": config.test.model_copy(update={"views": str(protocols[-1])})})
     protocols = protocols or [builders.test_views(config)]
-    ranks = distributed.start(config.run.device)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
+    ranks = builders.start_run(config)
     file = None if checkpoint is None else find_checkpoint(checkpoint)
     if not replace:
         out_dir = distributed.from_main(str(results_folder(config.run, checkpoint, file)) if ranks.is_main else None)
         config = config.model_copy(update={"run": config.run.model_copy(update={"out_dir": out_dir})})
-    model, classes = _model(config, file, ranks.device)
+    model, classes, trained = _model(config, file, ranks.device)
+    if config.run.precision == "auto":
+        precision = chosen_precision(trained, ranks.device)
+        config = config.model_copy(update={"run": config.run.model_copy(update={"precision": precision})})
     views = plan(protocols, steps)
     loader = builders.build_test_loader(config, "test", views, ranks)
     count = len(loader.dataset)
@@ -146,17 +148,18 @@ def results_folder(run: RunConfig, checkpoint: str | Path | None, file: Path | N
     return wanted
 
 
-def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str]]:
-    """What is tested, and its class names."""
+def _model(config: Config, checkpoint: Path | None, device: torch.device) -> tuple[torch.nn.Module, list[str], str]:
+    """What is tested, its class names, and the precision of its training."""
     if (checkpoint is None) == (config.model.zero_shot is None):
         raise UserError("a test takes --checkpoint FILE or, without one, model.zero_shot=<templates>")
     if checkpoint is None:
-        return builders.build_zero_shot(config, device), builders.class_names(config.data)
+        return builders.build_zero_shot(config, device), builders.class_names(config.data), "auto"
     tensors, about = read_checkpoint(checkpoint)
     builders.check_checkpoint(config, about, checkpoint)
     model = builders.build_model(config.model, device)
     builders.fill_model(model, tensors, about, checkpoint)
-    return merge_linears(model) if config.model.merge else model, about["classes"]
+    trained = builders.checkpoint_config(about, checkpoint).run.precision
+    return merge_linears(model) if config.model.merge else model, about["classes"], trained
 
 
 def _device_name(device: torch.device) -> str:

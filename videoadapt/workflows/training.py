@@ -23,13 +23,14 @@ from videoadapt.engine.folder import (
     resume_states,
     room_needed,
 )
+from videoadapt.engine.precision import chosen_precision
 from videoadapt.engine.progress import counted
 from videoadapt.engine.shard import shard_frozen
 from videoadapt.engine.train import train
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import blocks_of, set_checkpointing
 
-_FREE = [f"run.{key}" for key in RunConfig.model_fields if key not in {"seed", "precision"}]
+_FREE = [f"run.{key}" for key in RunConfig.model_fields if key not in {"seed", "precision", "tf32"}]
 _FREE_IN_RESUME = frozenset({"test", *_FREE, *(f"data.{key}" for key in WITHOUT_EFFECT)})
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,8 @@ def train_config(config: Config) -> Progress:
     """
     if config.model.merge:
         raise UserError("model.merge: merged tuners cannot learn; it is for 'videoadapt test'")
-    ranks = distributed.start(config.run.device)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
+    ranks = builders.start_run(config)
+    config = _with_precision(config, ranks)
     torch.manual_seed(config.run.seed)
     classes = builders.class_names(config.data)
     loader = builders.build_train_loader(config, ranks)
@@ -82,6 +82,20 @@ def train_config(config: Config) -> Progress:
         log.info("best top-1 %.2f %% on %s; checkpoints in %s", best, config.data.val, out_dir)
     distributed.stop()
     return progress
+
+
+def _with_precision(config: Config, ranks: distributed.Ranks) -> Config:
+    """The config with what ``run.precision`` auto is: what the run began with, if it goes on, else what suits here."""
+    if config.run.precision != "auto":
+        return config
+    out_dir, before = Path(config.run.out_dir), None
+    if ranks.is_main and config.run.resume and resume_states(out_dir):
+        before = load_config(out_dir / "config.yaml").run.precision
+    before = distributed.from_main(before)
+    precision = chosen_precision(before or "auto", ranks.device)
+    if ranks.is_main:
+        log.info("run.precision: auto is %s%s", precision, ", as the run began" if before else "")
+    return config.model_copy(update={"run": config.run.model_copy(update={"precision": precision})})
 
 
 def _doubt(config: Config, train: Sequence, val: Sequence, classes: Sequence[str]) -> None:
