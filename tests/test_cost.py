@@ -15,7 +15,8 @@ from videoadapt.builders import build_model
 from videoadapt.engine.cost import kept_bytes, packed_bytes, saved_bytes
 from videoadapt.errors import UserError
 from videoadapt.layout import Origin
-from videoadapt.models.backbone import QuickGelu, load_backbone, set_checkpointing
+from videoadapt.models.backbone import load_backbone, set_checkpointing
+from videoadapt.models.quick_gelu import QuickGelu
 
 TOKENS, WIDTH = 512, 768
 ADAPTER, LOKI, SMALL = Adapter(WIDTH, widths=[192]), LoKi(WIDTH, widths=[48, 97, 48]), LoKi(WIDTH, widths=[16, 33, 16])

@@ -8,12 +8,12 @@ import timm
 import torch
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch import nn
 
 from videoadapt.errors import UserError, similar
 from videoadapt.models.block import SpaceTimeBlock
 from videoadapt.models.pretrained import is_weight_file, load_pretrained, load_weight_file, open_clip_pixels
+from videoadapt.models.quick_gelu import QuickGelu
 
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
@@ -114,30 +114,6 @@ def set_checkpointing(backbone: Any, mode: str) -> None:
         raise UserError("run.activation_checkpointing: mlp is for ViTs; a hierarchical backbone takes block")
     else:
         backbone.set_grad_checkpointing(mode == "block")
-
-
-class QuickGelu(nn.Module):
-    """CLIP's ``x sigmoid(1.702 x)``, which keeps one tensor for the backward pass and not two."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _QuickGelu.apply(x)
-
-
-class _QuickGelu(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return torch.sigmoid(1.702 * x).mul_(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        gate = torch.sigmoid(1.702 * x)
-        return (1 - gate).mul_(gate).mul_(x).mul_(1.702).add_(gate).mul_(grad)
 
 
 def blocks_of(backbone: nn.Module) -> list[nn.Module]:
