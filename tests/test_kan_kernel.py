@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 from shutil import which
+from types import SimpleNamespace
 
 import pytest
 import torch
 from interpreted_kernels import inputs, layer_of
 
-from videoadapt.adapters import KANLinear, kan
-from videoadapt.adapters.kan import kernel, pieces
+from videoadapt import gpu
+from videoadapt.adapters import KANLinear
+from videoadapt.adapters.kan import pieces
 from videoadapt.adapters.kan.kernel import kan_linear, kan_linear_backward
 
 FORMS = [
@@ -98,14 +100,46 @@ def test_the_gpu_kernels_through_tritons_interpreter():
     """In a process of its own: triton reads the variable when it is first imported."""
     pytest.importorskip("triton")
     tests = Path(__file__).with_name("interpreted_kernels.py")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tests)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n0", str(tests)]
     done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "13 passed" in done.stdout, done.stdout
 
 
-def test_a_gpu_without_triton_falls_back(monkeypatch):
-    kernel._kernels.cache_clear()
-    monkeypatch.delattr(kan, "triton_kernels", raising=False)
-    monkeypatch.setitem(sys.modules, "videoadapt.adapters.kan.triton_kernels", None)  # its import fails
-    assert kernel._kernels() is None
-    kernel._kernels.cache_clear()
+@pytest.fixture
+def card(monkeypatch):
+    """An A100 in name, for which Triton compiles."""
+    driver = SimpleNamespace(active=SimpleNamespace(get_current_target=lambda: None))
+    monkeypatch.setitem(sys.modules, "triton.runtime.driver", SimpleNamespace(driver=driver))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    gpu._run_on.cache_clear()
+    yield driver
+    gpu._run_on.cache_clear()
+
+
+def test_kernels_run_where_triton_compiles(card):
+    assert gpu._run_on(0)
+
+
+def test_kernels_are_for_the_a100_and_later(card, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert not gpu._run_on(0)
+
+
+def test_kernels_can_be_forbidden(card, monkeypatch):
+    monkeypatch.setenv("VIDEOADAPT_TRITON", "0")
+    assert not gpu._run_on(0)
+
+
+def test_a_gpu_without_triton_falls_back(card, monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton.runtime.driver", None)  # its import fails
+    assert not gpu._run_on(0)
+
+
+def test_a_gpu_whose_triton_cannot_compile_falls_back_with_a_word(card, caplog):
+    def broken():
+        raise subprocess.CalledProcessError(1, ["gcc", "Python.h"])
+
+    card.active.get_current_target = broken
+    assert not gpu._run_on(0) and not gpu._run_on(0)
+    (message,) = caplog.messages
+    assert "Python.h" in message and "python3-dev" in message

@@ -5,11 +5,6 @@ backward pass: ``triton_kernels`` never writes them down, ``pieces`` does so for
 takes the operator as it is. The readable form is ``KANLinear.reference``; this one is for cubic splines alone.
 """
 
-import logging
-import os
-from functools import cache
-from shutil import which
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,9 +12,8 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from videoadapt.adapters.kan import pieces
+from videoadapt.gpu import has_kernels
 from videoadapt.precision import without_autocast
-
-log = logging.getLogger(__name__)
 
 
 @torch.library.custom_op("videoadapt::kan_linear", mutates_args=())
@@ -34,8 +28,10 @@ def kan_linear(x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_siz
         compiled: let torch.compile write ``pieces``' features; Triton has its own.
     """
     with without_autocast(x.device.type):
-        if triton := _triton(x):
-            return triton.forward(x, base, spline, scaler, grid_size)
+        if has_kernels(x):
+            from videoadapt.adapters.kan import triton_kernels
+
+            return triton_kernels.forward(x, base, spline, scaler, grid_size)
         return pieces.forward(x, base, spline, scaler, grid_size, compiled)
 
 
@@ -45,27 +41,11 @@ def kan_linear_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients of x, base, spline and scaler; grad is (... out)."""
     with without_autocast(x.device.type):
-        if triton := _triton(x):
-            return triton.backward(grad, x, base, spline, scaler, grid_size)
+        if has_kernels(x):
+            from videoadapt.adapters.kan import triton_kernels
+
+            return triton_kernels.backward(grad, x, base, spline, scaler, grid_size)
         return pieces.backward(grad, x, base, spline, scaler, grid_size, compiled)
-
-
-def _triton(x: Tensor) -> ModuleType | None:
-    """The kernels for where x stands, unless VIDEOADAPT_TRITON=0 forbids them."""
-    wanted = x.is_cuda and x.dtype != torch.float64 and os.environ.get("VIDEOADAPT_TRITON") != "0"
-    return _kernels() if wanted else None
-
-
-@cache
-def _kernels() -> ModuleType | None:
-    if not any(which(compiler) for compiler in (os.environ.get("CC", "cc"), "gcc", "clang")):
-        log.warning("Triton finds no C compiler: KAN layers run by torch's own operations, many times slower")
-        return None
-    try:
-        from videoadapt.adapters.kan import triton_kernels
-    except ImportError:  # triton comes with torch on Linux alone
-        return None
-    return triton_kernels
 
 
 @kan_linear.register_fake

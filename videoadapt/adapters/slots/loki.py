@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import DownLinear, Size, Widths, start_at_zero
+from videoadapt.adapters.kan.bottleneck import bottleneck, is_fast
 from videoadapt.adapters.kan.linear import KANLinear
+from videoadapt.adapters.kan.plan import plan
 from videoadapt.layout import Origin
 
 
@@ -30,9 +32,11 @@ class LoKi(nn.Module):
         self.down = DownLinear(dim, widths[0])
         self.kan = nn.Sequential(*(KANLinear(i, o, grid_size, spline_order) for i, o in pairwise(widths)))
         self.up = nn.Linear(widths[-1], dim)
-        self.scale = scale
+        self.scale, self.plan = scale, plan(dim, widths, grid_size, spline_order)
         start_at_zero(self.up)
 
     def forward(self, x: Tensor, origin: Origin | None = None) -> Tensor:
+        if self.plan is not None and is_fast(x):
+            return bottleneck(x, origin, self.down, self.kan, self.up, self.scale, self.plan)
         y = self.scale * self.kan(self.down(x, origin))
         return F.linear(y, self.up.weight, self.scale * self.up.bias)
