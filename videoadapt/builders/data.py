@@ -8,10 +8,10 @@ import torch
 
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig, check_views
-from videoadapt.data.datasets import TestVideos, TrainVideos
+from videoadapt.data.datasets import OnDevice, Sample, TestVideos, TrainVideos, views_on
 from videoadapt.data.faults import other_form
 from videoadapt.data.lists import Record, Records, read_list
-from videoadapt.data.loaders import Loader, TrainBatches, auto_workers, test_loader, train_loader
+from videoadapt.data.loaders import Loader, TrainBatches, auto_workers, cores, test_loader, train_loader
 from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Plan, Views, plan
@@ -31,13 +31,36 @@ def build_train_loader(config: Config, ranks: Ranks) -> Loader:
     records = _records(data, "train", check_files=ranks.local_rank == 0)
     indices = _indices(data, config.model.num_frames or 1, clips=1)
     reader = _reader(data, _store(data.root), data.short_side, _cache(data), data.cache_frames)
-    videos = TrainVideos(records, reader, indices, _train_transform(config), config.run.seed)
+    transform = _train_transform(config) if data.augment_on == "worker" else None
+    videos = TrainVideos(records, reader, indices, transform, config.run.seed)
     batches = TrainBatches(len(records), config.optim.batch_size, config.run.seed, ranks.rank, ranks.world)
     if len(batches) < config.optim.accumulate:
         share = config.optim.batch_size * ranks.world * config.optim.accumulate
         remedy = "lower optim.batch_size or optim.accumulate"
         raise UserError(f"{data.train}: {len(records)} videos are fewer than one global batch of {share}; {remedy}")
-    return train_loader(videos, batches, _workers(data, ranks), data.stall_limit)
+    return train_loader(videos, batches, _workers(data, ranks), data.stall_limit, data.prefetch)
+
+
+def build_train_views(config: Config) -> Callable[[Sample, torch.device], torch.Tensor]:
+    """What gives the views of a training sample on the device, (v c t h w) uint8, by ``data.augment_on``."""
+    return views_on if config.data.augment_on == "worker" else OnDevice(_train_transform(config))
+
+
+def data_remedy(config: Config, ranks: Ranks) -> str | None:
+    """What to do about a training that waits for its data; None where another rank says it."""
+    if not ranks.is_main:
+        return None
+    data, videos = config.data, config.model.num_frames is not None
+    workers, most = _workers(data, ranks), cores(ranks.local_world)
+    if workers < most:
+        return f"data.workers={most} would use every core, now it is {workers}"
+    if videos and not data.cache_dir:
+        return "data.cache_dir=FOLDER with data.short_side=256 would keep small copies, which are read much faster"
+    if videos and not data.short_side:
+        return "data.short_side=256 would make the copies in data.cache_dir smaller"
+    if data.augment_on == "worker" and (data.rand_augment or data.erasing) and ranks.device.type == "cuda":
+        return "data.augment_on=device would change the pixels on the GPU"
+    return "more cores or faster storage would help"
 
 
 def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> Loader:
@@ -47,14 +70,24 @@ def build_test_loader(config: Config, split: str, views: Plan, ranks: Ranks) -> 
     often = split == "val"  # in every evaluation of a training; a test reads each video once, and the originals
     copies, in_memory = (_cache(data), data.cache_frames) if often else (None, False)
     videos = TestVideos(records, *_test_reading(config, views, _store(data.root), copies, in_memory))
-    return test_loader(videos, _workers(data, ranks), ranks.rank, ranks.world, config.test.batch_size, data.stall_limit)
+    return test_loader(
+        videos,
+        _workers(data, ranks),
+        ranks.rank,
+        ranks.world,
+        config.test.batch_size,
+        data.stall_limit,
+        data.prefetch,
+        persistent=in_memory,
+    )
 
 
 def build_file_loader(config: Config, paths: Sequence[str], views: Views) -> Loader:
     """All views of these files as a test of the config would see them, in order; every label is 0."""
     videos = TestVideos([Record(path, 0) for path in paths], *file_reading(config, views))
     workers = _workers(config.data, Ranks(torch.device("cpu"))) if len(paths) > _FEW else 0
-    return test_loader(videos, workers, group=config.test.batch_size, stall_limit=config.data.stall_limit)
+    group, limit = config.test.batch_size, config.data.stall_limit
+    return test_loader(videos, workers, group=group, stall_limit=limit, prefetch=config.data.prefetch)
 
 
 def file_reading(config: Config, views: Views) -> tuple[VideoReader, Callable, TestTransform]:

@@ -124,16 +124,21 @@ class DataConfig(Section):
     # [operations, magnitude up to 30]
     rand_augment: list[Magnitude] | None = Field(default=None, min_length=2, max_length=2)
     erasing: Share = 0.0  # chance that a training clip loses a random box, the same in all frames
+    augment_on: Literal["worker", "device"] = "worker"  # where training clips are cropped, flipped and changed
     resize: Positive | None = None  # short side in pixels before test crops; the model's image size by default
     short_side: Positive | None = None  # short side in pixels of decoded training frames and of copies in cache_dir
     cache_dir: str | None = None  # a folder for smaller copies of the videos, for training and its validation
     cache_frames: bool = False  # keep every decoded video in memory; for small data sets only
     max_bad_share: Share = 0.01  # share of unreadable training videos at which the run stops
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"  # processes that read videos; auto: one a core
+    prefetch: Positive = 2  # batches that each of these processes reads ahead; in tests, videos
 
 
-# Keys of the data section that say how and where videos are read, and do not change what is read.
-WITHOUT_EFFECT = frozenset({"root", "absolute_paths", "time_limit", "stall_limit", "cache_frames", "workers"})
+# Keys of the data section that say how and where videos are read, and do not change what is read. Not among them is
+# augment_on: a GPU rounds pixels otherwise than the CPU, and a resumed run goes on to the same bits.
+WITHOUT_EFFECT = frozenset(
+    {"root", "absolute_paths", "time_limit", "stall_limit", "cache_frames", "workers", "prefetch"}
+)
 
 
 class OptimConfig(Section):

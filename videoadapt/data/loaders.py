@@ -42,12 +42,17 @@ class TrainBatches(Sampler):
             yield [(self.epoch, index) for index in mine.tolist()]
 
 
+def cores(ranks: int = 1) -> int:
+    """Those that one of so many ranks may use; affinity masks and container quotas count."""
+    return max(joblib.cpu_count() // ranks, 1)
+
+
 def auto_workers(ranks: int = 1) -> int:
     """One process for each core that this rank may use, at most 16: beyond, memory fills faster than the device.
 
-    Affinity masks and container quotas count. Each process decodes with one thread.
+    Each process decodes with one thread.
     """
-    return min(max(joblib.cpu_count() // ranks, 1), 16)
+    return min(cores(ranks), 16)
 
 
 class Loader(DataLoader):
@@ -91,9 +96,16 @@ class Loader(DataLoader):
         return f", at one of {', '.join(names)} or soon after"
 
 
-def train_loader(videos: TrainVideos, batches: TrainBatches, workers: int, stall_limit: float | None = None) -> Loader:
-    """Lists of ``Sample``s in the order of ``batches``; UserError if none comes for ``stall_limit`` seconds."""
-    return Loader(videos, batch_sampler=batches, collate_fn=_as_list, stall_limit=stall_limit, **_workers(workers))
+def train_loader(
+    videos: TrainVideos, batches: TrainBatches, workers: int, stall_limit: float | None = None, prefetch: int = 2
+) -> Loader:
+    """Lists of ``Sample``s in the order of ``batches``; UserError if none comes for ``stall_limit`` seconds.
+
+    Args:
+        prefetch: batches that each worker reads ahead; without workers nothing is read ahead.
+    """
+    options = _workers(workers, prefetch, persistent=True)
+    return Loader(videos, batch_sampler=batches, collate_fn=_as_list, stall_limit=stall_limit, **options)
 
 
 def test_loader(
@@ -103,22 +115,30 @@ def test_loader(
     world: int = 1,
     group: int = 1,
     stall_limit: float | None = None,
+    prefetch: int = 2,
+    persistent: bool = False,
 ) -> Loader:
     """One ``TestSample`` at a time, each video exactly once: every ``world``-th group of neighbours, from ``rank``.
 
     Groups stay together, so that what is computed in one batch does not depend on the number of ranks.
+
+    Args:
+        prefetch: videos that each worker reads ahead.
+        persistent: the workers stay after a pass and remember what they have read; else each pass begins new ones.
     """
     firsts = range(rank * group, len(videos), world * group)
     mine = [index for first in firsts for index in range(first, min(first + group, len(videos)))]
-    return Loader(videos, sampler=mine, batch_size=None, stall_limit=stall_limit, **_workers(workers))
+    options = _workers(workers, prefetch, persistent)
+    return Loader(videos, sampler=mine, batch_size=None, stall_limit=stall_limit, **options)
 
 
-def _workers(count: int) -> dict:
+def _workers(count: int, prefetch: int, persistent: bool) -> dict:
     pinned = torch.cuda.is_available()
     generator = torch.Generator()  # the loader's own draws leave the global generator, and so resuming, alone
     return {
         "num_workers": count,
-        "persistent_workers": count > 0,
+        "persistent_workers": persistent and count > 0,
+        "prefetch_factor": prefetch if count else None,
         "pin_memory": pinned,
         "generator": generator,
         "worker_init_fn": leave_signals_to_parent,

@@ -1,5 +1,7 @@
 """Frames to network input: torchvision v2 on uint8 clips, one random draw for all frames of a clip."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
@@ -11,7 +13,7 @@ from videoadapt.video.resize import resize_short_side
 class TrainTransform:
     """Random resized crop, flip, RandAugment and erasing: (t c h w) uint8 to (t c size size) uint8.
 
-    Draws from torch's global generator, which the data set seeds for each sample.
+    Draws from torch's global generator of the CPU, which is seeded for each sample, wherever the frames are.
 
     Args:
         squash: resize the whole frame to the square instead of cropping.
@@ -36,11 +38,24 @@ class TrainTransform:
         if rand_augment:
             chain.append(v2.RandAugment(*rand_augment, interpolation=v2.InterpolationMode.BILINEAR))
         if erasing:
-            chain.append(v2.RandomErasing(erasing, value=[round(255 * channel) for channel in mean]))
+            chain.append(_Erasing(erasing, value=[round(255 * channel) for channel in mean]))
         self._chain = v2.Compose(chain)
 
     def __call__(self, frames: Tensor) -> Tensor:
         return self._chain(frames)
+
+
+class _Erasing(v2.RandomErasing):
+    """Paints with numbers: a tensor of colours would have to be copied to the frames' device, which waits for it."""
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        if params["v"] is None:
+            return inpt
+        painted = inpt.clone()
+        rows, columns = (slice(params[at], params[at] + params[side]) for at, side in ("ih", "jw"))
+        for channel, value in enumerate(self.value):
+            painted[..., channel, rows, columns] = value
+        return painted
 
 
 class TestTransform:

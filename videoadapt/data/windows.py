@@ -10,7 +10,7 @@ import torch
 from videoadapt.data.datasets import TestSample
 from videoadapt.data.transforms import TestTransform
 from videoadapt.video import Reader
-from videoadapt.video.reader import FrameNumbers, VideoReader, distinct_frames, read_pieces
+from videoadapt.video.reader import FrameNumbers, VideoReader, distinct_frames, joined, read_pieces, take
 
 _TOGETHER = 8  # windows read in one go
 
@@ -60,8 +60,8 @@ def window_samples(
     while together := list(islice(numbered, _TOGETHER)):
         clips = [[clip + w.start for clip in indices(w.stop - w.start)] for _, w in together]
         distinct, places = distinct_frames([clip for each in clips for clip in each])
-        frames, crops = transform.cut(torch.cat(list(read_pieces(video, distinct, reader.short_side))))
+        frames, crops = transform.cut(joined(read_pieces(video, distinct, reader.short_side)))
         rest = iter(places)
         for (number, _), each in zip(together, clips, strict=True):
             own, rows = distinct_frames([clip.numpy() for clip in islice(rest, len(each))])
-            yield TestSample(number, 0, frames[own], rows, crops, decoder=video.backend)
+            yield TestSample(number, 0, take(frames, torch.from_numpy(own)), rows, crops, decoder=video.backend)

@@ -1,6 +1,6 @@
 """One pass over a video: each wanted frame is decoded once, and brought to its size as it comes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,7 @@ class VideoReader:
         if path in self._kept:
             frames, decoder = self._kept[path]
             distinct, rows = distinct_frames(indices(len(frames)))
+            # always a copy: what a worker sends is moved into shared memory, and all that is kept would end there
             return Clips(frames[distinct], rows, decoder)
         with self.open(path) as video:
             if not self.in_memory:
@@ -73,7 +74,13 @@ class VideoReader:
             yield video
 
     def _read(self, video: Reader, indices: Indices) -> Tensor:
-        return torch.cat(list(read_pieces(video, indices, self.short_side)))
+        return joined(read_pieces(video, indices, self.short_side))
+
+
+def joined(pieces: Iterable[Tensor]) -> Tensor:
+    """Them end to end; one alone as it is."""
+    first, *others = pieces
+    return torch.cat([first, *others]) if others else first
 
 
 def read_pieces(video: Reader, indices: Indices, short_side: int | None) -> Iterator[Tensor]:
@@ -82,6 +89,13 @@ def read_pieces(video: Reader, indices: Indices, short_side: int | None) -> Iter
         frames = np.ascontiguousarray(video.frames(indices[start : start + _PIECE]))
         piece = torch.from_numpy(frames).permute(0, 3, 1, 2)  # channels last in memory: torch resizes those fastest
         yield piece if short_side is None else resize_short_side(piece, short_side)
+
+
+def take(frames: Tensor, places: Tensor) -> Tensor:
+    """``frames[places]`` on any device, for ``places`` (t) on the CPU; no copy if they are all of them, in order."""
+    if len(places) == len(frames) and torch.equal(places, torch.arange(len(frames))):
+        return frames
+    return frames[places.to(frames.device, non_blocking=True)]
 
 
 def distinct_frames(clips: FrameNumbers) -> tuple[np.ndarray, tuple[Tensor, ...]]:
