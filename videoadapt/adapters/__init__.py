@@ -2,10 +2,11 @@
 
 A *slot adapter* is built as ``cls(dim, **options)`` and maps tokens to a delta of the same shape, zero when fresh.
 With ``needs_layout = True`` it is called as ``slot(x, layout)`` and cannot stand in the time view, which has frames
-in place of patches. With ``takes_origin = True`` it is called as ``slot(x, origin)``, where an origin tells which norm
-made x, and keeps for the backward pass what the norm keeps anyway. A *linear tuner* is built as
+in place of patches. With ``takes_origin = True`` it is called as ``slot(x, origin)``, where an origin tells how x
+can be made again from what waits for the backward pass anyway, so that x need not. A *linear tuner* is built as
 ``cls(linear, **options)``, owns the frozen linear, computes the same function when fresh (or zero, with
-``zero_start=True``) and can be ``merged()`` into a plain linear. ``Prompt`` is the one thing that is neither.
+``zero_start=True``) and can be ``merged()`` into a plain linear; it finds the origin of its input by ``origin_of``.
+``Prompt`` is the one thing that is neither.
 """
 
 from videoadapt.adapters.kan.linear import KANLinear

@@ -1,5 +1,6 @@
 """What the adapters share."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -39,24 +40,24 @@ def start_at_zero(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
 class DownLinear(nn.Linear):
     """The first linear of a bottleneck.
 
-    Told of the norm that made its input, it keeps the norm's own input for the backward pass, which is kept anyway,
-    and makes its input again: one tensor of width D less.
+    Told of its input's origin, it keeps that for the backward pass and makes its input again: one tensor of width D
+    less.
     """
 
     def forward(self, x: Tensor, origin: Origin | None = None) -> Tensor:
-        if origin is None or torch.compiler.is_compiling():  # what a compiled graph keeps is the compiler's choice
+        if origin is None:
             return super().forward(x)
-        return _LinearOfNorm.apply(x, self.weight, self.bias, origin.source.detach(), origin.norm)
+        return _LinearOfMade.apply(x, self.weight, self.bias, origin.source.detach(), origin.make)
 
 
-class _LinearOfNorm(torch.autograd.Function):
+class _LinearOfMade(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor, source: Tensor, norm: nn.Module) -> Tensor:
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, source: Tensor, make: Callable) -> Tensor:
         return F.linear(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, *tensors, ctx.norm = inputs
+        x, *tensors, ctx.make = inputs
         ctx.save_for_backward(*tensors)
         ctx.dtype = x.dtype
 
@@ -64,7 +65,7 @@ class _LinearOfNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, bias, source = ctx.saved_tensors
-        x = ctx.norm(source).to(grad.dtype).flatten(0, -2)
+        x = ctx.make(source).to(grad.dtype).flatten(0, -2)
         flat = grad.flatten(0, -2)
         grad_x = (grad @ weight.to(grad.dtype)).to(ctx.dtype) if ctx.needs_input_grad[0] else None
         return grad_x, (flat.t() @ x).to(weight.dtype), flat.sum(0).to(bias.dtype), None, None

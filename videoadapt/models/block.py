@@ -9,7 +9,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from videoadapt.layout import Layout, Origin
+from videoadapt.layout import Layout, made, origin_of
+from videoadapt.models.time_attention import along_time
 
 Order = Literal["time_first", "space_first"]
 DropPathOn = Literal["adapters", "branches"]
@@ -62,7 +63,7 @@ class SpaceTimeBlock(nn.Module):
         super().__init__()
         self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
         self.norm2, self.mlp, self.ls2 = block.norm2, block.mlp, block.ls2
-        self.time_attn = second_view(block.attn) if time else None
+        self.time_attn = along_time(second_view(block.attn)) if time else None
         time_and_space = ("time", "space") if order == "time_first" else ("space", "time")
         self.views = time_and_space if time else ("space",)
         self.drop_path, self.drop_path_on, self.checkpointing = drop_path, drop_path_on, "none"
@@ -84,33 +85,39 @@ class SpaceTimeBlock(nn.Module):
         return self.time_attn is not None or any(getattr(slot, "mixes_frames", False) for slot in slots)
 
     def _time(self, x: Tensor, layout: Layout) -> Tensor:
-        # For a single clip, the turned tokens are a view: contiguous, the linears take them in one product.
-        y = rearrange(self.norm1(x), "(b t) n d -> (b n) t d", t=layout.t).contiguous()
+        def turned(x: Tensor) -> Tensor:
+            # For a single clip, the turned tokens are a view: contiguous, the linears take them in one product.
+            return rearrange(self.norm1(x), "(b t) n d -> (b n) t d", t=layout.t).contiguous()
+
+        y = made(turned, x)
         y = self.ls1(self.time_attn(_plus(y, self.time_in, layout)))  # type: ignore[misc]  # in views, so not None
         y = y if self.time_out is None else self.time_out(y)
         return x + self._dropped(rearrange(y, "(b n) t d -> (b t) n d", n=x.shape[1]), layout.t)
 
     def _space(self, x: Tensor, layout: Layout) -> Tensor:
         x = _plus(x, self.space_in, layout)
-        z = self.norm1(x)
+        z = made(self.norm1, x)
         a = self.ls1(self.attn(z))
         out = _plus if self.space_residual else _delta
         a = out(a, self.space_out, layout)  # type: ignore[arg-type]  # filled where there is no residual
         if self.space_side is not None:
-            a = a + _delta(z, self.space_side, layout, Origin(self.norm1, x))
+            a = a + _delta(z, self.space_side, layout)
         return x + (self._dropped(a, layout.t) if self.drop_path_on == "branches" else a)
 
     def _mlp(self, x: Tensor, layout: Layout) -> Tensor:
         x = _plus(x, self.mlp_in, layout)
-        z = self.norm2(x)
+        z = made(self.norm2, x)
         # Before the MLP: what is computed last is not computed again under checkpointing, unless something keeps it.
-        side = None if self.mlp_side is None else _delta(z, self.mlp_side, layout, Origin(self.norm2, x))
+        side = None if self.mlp_side is None else _delta(z, self.mlp_side, layout)
         again = self.checkpointing == "mlp" and torch.is_grad_enabled()
-        y = self.ls2(checkpoint(self.mlp, z, use_reentrant=False) if again else self.mlp(z))
+        y = self.ls2(checkpoint(self._norm_and_mlp, x, use_reentrant=False) if again else self.mlp(z))
         if self.drop_path_on == "branches":
             return x + self._dropped(y if side is None else y + side, layout.t)
         x = x + y
         return x if side is None else x + self._dropped(side, layout.t)
+
+    def _norm_and_mlp(self, x: Tensor) -> Tensor:
+        return self.mlp(made(self.norm2, x))
 
     def _dropped(self, x: Tensor, t: int) -> Tensor:
         if not self.training or self.drop_path == 0.0:
@@ -127,10 +134,10 @@ def second_view(module: AnyModule) -> AnyModule:
     return view
 
 
-def _delta(x: Tensor, slot: nn.Module, layout: Layout, origin: Origin | None = None) -> Tensor:
+def _delta(x: Tensor, slot: nn.Module, layout: Layout) -> Tensor:
     if getattr(slot, "needs_layout", False):
         return slot(x, layout)
-    return slot(x, origin) if getattr(slot, "takes_origin", False) else slot(x)
+    return slot(x, origin_of(x)) if getattr(slot, "takes_origin", False) else slot(x)
 
 
 def _plus(x: Tensor, slot: nn.Module | None, layout: Layout) -> Tensor:

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import Dropout, Size
+from videoadapt.adapters.tuners.factored import Factors, factored
 from videoadapt.adapters.tuners.rescale import Rescale, Rst
 
-Factors = dict[tuple[int, int], tuple[nn.Parameter, nn.Parameter]]  # (width, rank) to U and V
+Shared = dict[tuple[int, int], tuple[nn.Parameter, nn.Parameter]]  # (width, rank) to U and V
 
 
 class FactLinear(nn.Module):
@@ -39,7 +40,7 @@ class FactLinear(nn.Module):
         dropout: Dropout = 0.0,
         rst: Rst = "none",
         zero_start: bool = False,
-        shared: Factors | None = None,
+        shared: Shared | None = None,
     ) -> None:
         super().__init__()
         width = min(base.in_features, base.out_features)
@@ -59,9 +60,17 @@ class FactLinear(nn.Module):
         self.rst = Rescale(base, rst, zero_start)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self.rst(self.base(x).add_(self._delta(x), alpha=self.scale))
+        mix = self.S if self.scale == 1 else self.scale * self.S
+        dropping = self.training and self.dropout.p > 0
+        noise = self.dropout(x.new_ones(x.numel() // x.shape[-1], len(mix))) if dropping else None
+        return self.rst(factored(x, self.base, Factors(self.U, mix.t(), self.V.t()[None], noise)))
+
+    def _delta(self, x: Tensor) -> Tensor:
         down = (x.unflatten(-1, (-1, self.width)) @ self.U).flatten(-2)
         mixed = self.dropout(F.linear(down, self.S)).unflatten(-1, (-1, self.rank))
-        return self.rst(self.base(x).add_((mixed @ self.V.T).flatten(-2), alpha=self.scale))
+        return (mixed @ self.V.T).flatten(-2)
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:

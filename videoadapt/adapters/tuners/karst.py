@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from videoadapt.adapters.common import Size, fused_parts
+from videoadapt.adapters.tuners.factored import Factors, factored, product_dtype
 from videoadapt.adapters.tuners.rescale import Rescale, Rst
 
 
@@ -49,7 +51,10 @@ class KarstLinear(nn.Module):
         self.rst = Rescale(base, rst, zero_start)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rst(self.base(x).add_(self._delta(x)))
+        if torch.compiler.is_compiling():
+            return self.rst(self.base(x).add_(self._delta(x)))
+        factors = Factors(*_Laid.apply(self.C, self.A, self.B, product_dtype(x)))
+        return self.rst(factored(x, self.base, factors))
 
     def _delta(self, x: Tensor) -> Tensor:
         kernels, _, rank, _ = self.A.shape
@@ -68,3 +73,29 @@ class KarstLinear(nn.Module):
     def merged(self) -> nn.Linear:
         """One plain linear that computes the same."""
         return self.rst.folded(self.base.weight + self.delta_weight(), self.base.bias)
+
+
+class _Laid(torch.autograd.Function):
+    """C, A and B as factors for products in a dtype, each in one pass, and their gradients back."""
+
+    @staticmethod
+    def forward(ctx: Any, c: Tensor, a: Tensor, b: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.dtype, ctx.shape = c.dtype, (c.shape[1], c.shape[0], a.shape[2])
+        mix = c.new_zeros(ctx.shape + ctx.shape, dtype=dtype)  # from (m N r) to (m N r)
+        _by_kernel(mix).copy_(c.unsqueeze(-1))
+        u, v = (x.transpose(0, 1).to(dtype, memory_format=torch.contiguous_format).contiguous() for x in (b, a))
+        return u.flatten(1), mix.flatten(0, 2).flatten(1), v.flatten(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, u: Tensor, mix: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        _, kernels, rank = ctx.shape
+        c = _by_kernel(mix.view(ctx.shape + ctx.shape)).sum(-1, dtype=ctx.dtype)
+        of = u.unflatten(1, (kernels, rank)), v.unflatten(1, (kernels, rank))
+        b, a = (x.transpose(0, 1).to(ctx.dtype, memory_format=torch.contiguous_format).contiguous() for x in of)
+        return c, a, b, None
+
+
+def _by_kernel(mix: Tensor) -> Tensor:
+    """The places where C_i stands in the matrix (m N r, m N r), for every rank: a view (N m m r)."""
+    return mix.diagonal(0, 1, 4).diagonal(0, 1, 3).permute(2, 1, 0, 3)

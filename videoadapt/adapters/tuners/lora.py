@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import Dropout, Size, fused_parts, plain_linear
+from videoadapt.adapters.tuners.factored import Factors, factored
 
 
 class LoraLinear(nn.Module):
@@ -48,10 +49,23 @@ class LoraLinear(nn.Module):
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        down = F.linear(self.dropout(x), self.lora_a.flatten(0, 1)).unflatten(-1, (self.parts, -1))
-        delta = torch.einsum("...pr,por->...po", down, self.lora_b).flatten(-2)
-        y = self.base(x).add_(delta, alpha=self.scale)
+        dropping = self.training and self.dropout.p > 0
+        if dropping or torch.compiler.is_compiling():
+            y = self.base(x).add_(self._delta(x), alpha=self.scale)
+        else:
+            y = factored(x, self.base, self._factors())
         return y if self.gain is None else self.gain * y
+
+    def _delta(self, x: Tensor) -> Tensor:
+        down = F.linear(self.dropout(x), self.lora_a.flatten(0, 1)).unflatten(-1, (self.parts, -1))
+        return torch.einsum("...pr,por->...po", down, self.lora_b).flatten(-2)
+
+    def _factors(self) -> Factors:
+        """All parts at once: B is zero from one part's rank to another's outputs."""
+        up = self.lora_b if self.scale == 1 else self.scale * self.lora_b
+        if self.parts > 1:
+            up = torch.diag_embed(up.permute(2, 1, 0), dim1=0, dim2=2).flatten(2).flatten(0, 1)[None].mT
+        return Factors(self.lora_a.flatten(0, 1).t(), None, up.mT)
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:

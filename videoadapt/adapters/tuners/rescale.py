@@ -4,10 +4,42 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from videoadapt.adapters.common import plain_linear
+from videoadapt.layout import Origin, remembering
 
 Rst = Literal["channel", "scalar", "none"]
+
+
+def rescaled(y: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """``gain * y + shift`` in y's dtype, for gain and shift per channel or one for all; y is its origin."""
+    if torch.compiler.is_compiling():
+        return (gain * y + shift).to(y.dtype)
+    fixed = gain.detach(), shift.detach()
+    return remembering(_Rescaled.apply(y, gain, shift), Origin(lambda y: _rescale(y, *fixed), y))
+
+
+class _Rescaled(torch.autograd.Function):
+    """Keeps y alone, and stays in 16 bits where torch would promote to 32."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(y, gain)
+        return _rescale(y, gain, shift)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, gain = ctx.saved_tensors
+        rows = grad.reshape(-1, grad.shape[-1])
+        work = rows * y.reshape(rows.shape)
+        grad_gain, grad_shift = (x.sum(0, dtype=gain.dtype).sum_to_size(gain.shape) for x in (work, rows))
+        return torch.mul(rows, gain, out=work).view_as(y), grad_gain, grad_shift
+
+
+def _rescale(y: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(shift, gain, y, out=torch.empty_like(y))
 
 
 class Rescale(nn.Module):
@@ -29,7 +61,7 @@ class Rescale(nn.Module):
         self.s2 = nn.Parameter(torch.zeros(size, **like)) if size else None
 
     def forward(self, y: Tensor) -> Tensor:
-        return y if self.s1 is None or self.s2 is None else (self.s1 + 1) * y + self.s2
+        return y if self.s1 is None or self.s2 is None else rescaled(y, self.s1 + 1, self.s2)
 
     def folded(self, weight: Tensor, bias: Tensor | None) -> nn.Linear:
         """One plain linear for a re-scaled ``weight x + bias``."""

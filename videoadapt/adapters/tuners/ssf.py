@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from videoadapt.adapters.common import plain_linear
+from videoadapt.adapters.tuners.rescale import rescaled
 
 
 class SsfLinear(nn.Module):
@@ -22,7 +23,7 @@ class SsfLinear(nn.Module):
         self.beta = nn.Parameter(torch.zeros_like(base.weight[:, 0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.gamma * self.base(x) + self.beta
+        return rescaled(self.base(x), self.gamma, self.beta)
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
