@@ -127,6 +127,15 @@ def test_a_file_of_the_users_is_no_state(problem, run, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "resume_9_backup.pt").read_text() == "mine"
 
 
+def test_clips_made_on_the_device_are_those_of_the_workers_before_and_after_a_stop(problem, run, tmp_path, monkeypatch):
+    at_step(monkeypatch, 3, partial(os.kill, os.getpid(), signal.SIGTERM))
+    assert run("data.augment_on=device", "data.prefetch=3", "data.workers=1")[0] == 75
+    code, err = run()
+    assert code == 2 and "the run began with data.augment_on=device, now it is worker" in err
+    assert run("data.augment_on=device") == (0, "")
+    compare(problem[1], tmp_path / "run")
+
+
 @pytest.mark.parametrize("override", ["run.seed=5", "run.precision=bf16", "optim.lr=1"])
 def test_what_changes_the_numbers_cannot_change_on_the_way(run, monkeypatch, override):
     at_step(monkeypatch, 3, partial(os.kill, os.getpid(), signal.SIGTERM))
