@@ -8,12 +8,13 @@ from conftest import encode, numbered_frames
 
 from videoadapt import builders
 from videoadapt.config import Config
-from videoadapt.data.datasets import OnDevice, Sample, TrainVideos, Uncut, views_on
+from videoadapt.data.datasets import OnDevice, Sample, TrainVideos, Uncut
 from videoadapt.data.lists import Record
 from videoadapt.data.loaders import TrainBatches, train_loader
 from videoadapt.data.sampling import dense_indices
 from videoadapt.data.transforms import TrainTransform
 from videoadapt.engine.distributed import Ranks
+from videoadapt.engine.learner import as_they_are
 from videoadapt.video.reader import VideoReader
 
 CPU = torch.device("cpu")
@@ -58,7 +59,7 @@ def test_the_device_makes_the_views_of_a_worker(root, options):
         state = torch.get_rng_state()
         sample, expected = uncut[key], made[key]
         views = make(sample, CPU)
-        assert torch.equal(views, views_on(expected, CPU)) and torch.equal(torch.get_rng_state(), state)
+        assert torch.equal(views, as_they_are(expected, CPU)) and torch.equal(torch.get_rng_state(), state)
         assert views.shape == (2, 3, 6, 32, 32) and views.dtype == torch.uint8 and views.is_contiguous()
         assert sample._replace(views=None) == expected._replace(views=None)
         found.append(views)

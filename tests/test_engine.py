@@ -197,7 +197,7 @@ def test_the_schedule_warms_up_and_falls_to_the_floor():
 
 
 def _learner(model, lr, **options):
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, fused=True)
     return Learner(model, optimizer, None, grad_scaler(CPU, "fp32"), **options)
 
 
@@ -209,7 +209,7 @@ def test_accumulated_gradients_equal_one_large_batch(smoothing):
     for batches in ([samples], [samples[:2], samples[2:]]):
         torch.manual_seed(0)
         model = nn.Linear(6, 2)
-        outcome = _learner(model, lr=0.1, label_smoothing=smoothing).step(batches)
+        outcome = _learner(model, lr=0.1, label_smoothing=smoothing).step(batches).outcome()
         weights.append((model.weight.detach(), outcome.loss, outcome.grad_norm))
     torch.testing.assert_close(weights[0], weights[1])
 
@@ -218,7 +218,7 @@ def test_clipping_bounds_the_step():
     samples = [Sample(0, 0, 100 * torch.ones(1, 6))]
     model = nn.Linear(6, 2)
     before = model.weight.detach().clone()
-    outcome = _learner(model, lr=1.0, clip_grad=0.5).step([samples])
+    outcome = _learner(model, lr=1.0, clip_grad=0.5).step([samples]).outcome()
     assert (model.weight - before).norm() <= 0.5001 < outcome.grad_norm
 
 

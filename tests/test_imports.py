@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PATTERNS = ("videoadapt/**/*.py", "videoadapt/**/*.pyi", "tools/*.py")
 FILES = sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern))
-# The order of the house: a part may import those beside its name, and every leaf.
-LEAVES = {"atomic", "errors", "gpu", "layout", "packaged", "precision", "signals", "tensorfile"}  # may be imported by everyone
+# The order of the house: a part may import those beside its name, and everyone may import every leaf.
+LEAVES = {"atomic", "errors", "gpu", "layout", "packaged", "precision", "signals", "tensorfile"}
 ALLOWED = {
     "models": set(),
     "adapters": set(),

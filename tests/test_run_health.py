@@ -124,16 +124,16 @@ def test_too_many_of_them_end_the_run_with_the_names(run, tmp_path, monkeypatch,
 
 def test_a_skipped_step_leaves_weights_and_moments():
     model = torch.nn.Linear(6, 2)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     learner = Learner(model, optimizer, None, torch.amp.GradScaler("cpu", enabled=False))
     good = [Sample(0, 0, torch.ones(1, 6))]
     learner.step([good])
     before = copy.deepcopy(learner.state())
     for value in (float("nan"), float("inf"), -float("inf")):
-        outcome = learner.step([good, [Sample(0, 0, torch.full((1, 6), value))]])
+        outcome = learner.step([good, [Sample(0, 0, torch.full((1, 6), value))]]).outcome()
         assert outcome.skipped and outcome.failed
     torch.testing.assert_close(learner.state(), before, rtol=0, atol=0)
-    assert not learner.step([good]).skipped
+    assert not learner.step([good]).outcome().skipped
 
 
 def test_a_short_run_that_learnt_nothing_fails(run, tmp_path, monkeypatch):

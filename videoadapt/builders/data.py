@@ -8,7 +8,7 @@ import torch
 
 from videoadapt.builders.model import model_input
 from videoadapt.config import Config, DataConfig, check_views
-from videoadapt.data.datasets import OnDevice, Sample, TestVideos, TrainVideos, views_on
+from videoadapt.data.datasets import OnDevice, Sample, TestVideos, TrainVideos
 from videoadapt.data.faults import other_form
 from videoadapt.data.lists import Record, Records, read_list
 from videoadapt.data.loaders import Loader, TrainBatches, auto_workers, cores, test_loader, train_loader
@@ -16,6 +16,7 @@ from videoadapt.data.sampling import dense_indices, segment_indices
 from videoadapt.data.transforms import TestTransform, TrainTransform
 from videoadapt.data.views import Plan, Views, plan
 from videoadapt.engine.distributed import Ranks
+from videoadapt.engine.learner import as_they_are
 from videoadapt.errors import UserError
 from videoadapt.video import open_video, read_anew, require_backend
 from videoadapt.video.cache import VideoCache
@@ -43,7 +44,7 @@ def build_train_loader(config: Config, ranks: Ranks) -> Loader:
 
 def build_train_views(config: Config) -> Callable[[Sample, torch.device], torch.Tensor]:
     """What gives the views of a training sample on the device, (v c t h w) uint8, by ``data.augment_on``."""
-    return views_on if config.data.augment_on == "worker" else OnDevice(_train_transform(config))
+    return as_they_are if config.data.augment_on == "worker" else OnDevice(_train_transform(config))
 
 
 def data_remedy(config: Config, ranks: Ranks) -> str | None:

@@ -1,16 +1,24 @@
 """How a config trains and scores."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
+from videoadapt.adapters.kan.pieces import has_compiler
+from videoadapt.builders.data import build_train_views
+from videoadapt.builders.model import model_input
 from videoadapt.config import Config
 from videoadapt.engine import distributed
+from videoadapt.engine.compiled import compile_blocks, record_graph
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.evaluate import Evaluator
 from videoadapt.engine.learner import Learner
 from videoadapt.engine.optim import build_optimizer, build_schedule
-from videoadapt.engine.precision import chosen_precision, grad_scaler, set_arithmetic
+from videoadapt.engine.precision import chosen_precision, grad_scaler, hold_frozen, set_arithmetic
 from videoadapt.engine.train import Recipe
+from videoadapt.errors import UserError
+from videoadapt.models.backbone import blocks_of
 
 
 def start_run(config: Config) -> Ranks:
@@ -25,13 +33,17 @@ def start_run(config: Config) -> Ranks:
 
 def build_evaluator(config: Config, ranks: Ranks) -> Evaluator:
     test, precision = config.test, chosen_precision(config.run.precision, ranks.device)
-    return Evaluator(ranks.device, precision, test.fusion, test.batch_size, test.on_bad)
+    static = config.run.compile == "blocks"
+    return Evaluator(ranks.device, precision, test.fusion, test.batch_size, test.on_bad, static)
 
 
 def build_learner(config: Config, model: nn.Module, batches: int, ranks: Ranks) -> Learner:
     """The model with optimizer, schedule and loss scaling for epochs of so many batches on this rank."""
     precision = chosen_precision(config.run.precision, ranks.device)
     scaler = grad_scaler(ranks.device, precision)
+    if not config.run.shard:  # which wants weights of one type
+        hold_frozen(model, precision)
+    _compile(config, model, precision, ranks)
     optim, steps = config.optim, batches // config.optim.accumulate
     optimizer = build_optimizer(
         model,
@@ -46,7 +58,33 @@ def build_learner(config: Config, model: nn.Module, batches: int, ranks: Ranks) 
         warmup_steps=round(optim.warmup_epochs * steps),
         min_lr=optim.min_lr,
     )
-    return Learner(model, optimizer, schedule, scaler, precision, optim.clip_grad, optim.label_smoothing)
+    clipping = optim.clip_grad, optim.label_smoothing
+    return Learner(model, optimizer, schedule, scaler, precision, *clipping, build_train_views(config))
+
+
+def _compile(config: Config, model: Any, precision: str, ranks: Ranks) -> None:
+    """As ``run.compile`` says; UserError where that cannot be."""
+    run, how = config.run, config.run.compile
+    if how == "none":
+        return
+    if run.shard:
+        raise UserError(f"run.compile: {how} does not go with run.shard, which gathers weights between blocks")
+    if how == "blocks":
+        if ranks.device.type == "cpu" and not has_compiler():
+            raise UserError("run.compile: torch.compile finds no C++ compiler; install g++, or use none")
+        compile_blocks(blocks_of(model.backbone))
+        return
+    if ranks.device.type != "cuda":
+        raise UserError("run.compile: graph is for GPUs; on a CPU use blocks or none")
+    for key, value, plain in (
+        ("run.activation_checkpointing", run.activation_checkpointing, "none"),
+        ("optim.accumulate", config.optim.accumulate, 1),
+    ):
+        if value != plain:
+            raise UserError(f"run.compile: graph does not go with {key}={value}; use blocks, or {key}={plain}")
+    size, frames = model_input(config.model)["image_size"], config.model.num_frames
+    shape = (config.optim.batch_size, 3, *([] if frames is None else [frames]), size, size)
+    record_graph(model, shape, ranks.device, precision)
 
 
 def build_recipe(config: Config) -> Recipe:

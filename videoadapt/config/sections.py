@@ -172,6 +172,8 @@ class RunConfig(Section):
     deterministic: bool = False  # a GPU gives the same bits every time, more slowly; CPUs do anyway
     # what is computed again in the backward pass to save memory
     activation_checkpointing: Literal["none", "mlp", "block"] = "none"
+    # less work for the host: torch.compile for each block, or the whole pass as a CUDA graph
+    compile: Literal["none", "blocks", "graph"] = "none"
     shard: bool = False  # each rank of torchrun keeps a part of the frozen backbone (FSDP2); for large backbones
     threads: Positive | None = None  # of torch on the CPU; torch's own choice by default
     eval_every: Positive = 1  # epochs between two validations

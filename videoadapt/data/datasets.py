@@ -122,11 +122,6 @@ class OnDevice:
             return _cut(uncut._replace(frames=uncut.frames.to(device, non_blocking=True)), self.transform)
 
 
-def views_on(sample: Sample, device: torch.device) -> Tensor:
-    """The views that a worker has made, (v c t h w) uint8 on the device."""
-    return sample.views.to(device, non_blocking=True)  # type: ignore[union-attr]  # of a video that was read
-
-
 def _cut(uncut: Uncut, transform: Callable[[Tensor], Tensor]) -> Tensor:
     """The views (v c t h w), where the frames are."""
     with torch.random.fork_rng(devices=[]):

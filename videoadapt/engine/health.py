@@ -49,16 +49,15 @@ class Health:
         if len(self.progress.unreadable) > self.max_bad_share * self.num_videos:
             self._stop_for(self.progress.unreadable[0])
 
-    def check_step(self, outcome: Outcome, batches: Sequence[list]) -> None:
+    def check_step(self, step: int, outcome: Outcome, paths: Sequence[str]) -> None:
         """Count a step whose loss or gradient was not finite, and name its videos, of every rank."""
         if not outcome.failed:
             return
         self.progress.failed_steps += 1
-        paths = [sample.path for batch in batches for sample in batch]
-        videos = [path for paths in distributed.gather(paths) for path in paths]
+        videos = [path for share in distributed.gather(paths) for path in share]
         more = f" and {len(videos) - _NAMED} more" if len(videos) > _NAMED else ""
         what = f"loss {outcome.loss:g}" if not math.isfinite(outcome.loss) else f"gradient norm {outcome.grad_norm:g}"
-        message = f"step {self.progress.step} skipped: {what} on {', '.join(videos[:_NAMED])}{more}"
+        message = f"step {step} skipped: {what} on {', '.join(videos[:_NAMED])}{more}"
         if self.progress.failed_steps > self.max_bad_steps:
             raise UserError(
                 f"{message}; {self.progress.failed_steps} steps were skipped, more than run.max_bad_steps="

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videoadapt.engine import distributed
+from videoadapt.engine.arriving import Arriving
 from videoadapt.engine.checkpoint import is_plain, load_trainable, trainable_tensors
 from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
@@ -27,6 +29,25 @@ class Outcome(NamedTuple):
     stop: bool  # some rank wants to stop
 
 
+class Underway:
+    """A step that the device still works on."""
+
+    def __init__(self, numbers: Tensor, stopping: Callable[[], bool]) -> None:
+        self._numbers, self._stopping = Arriving(numbers), stopping
+
+    def outcome(self) -> Outcome:
+        """As soon as it is there."""
+        loss, grad_norm, wishes, *scales = self._numbers.tolist(self._stopping)
+        skipped = not (math.isfinite(loss) and math.isfinite(grad_norm))
+        searching = skipped and math.isfinite(loss) and bool(scales) and 1 <= scales[1] < scales[0]
+        return Outcome(loss, grad_norm, skipped, skipped and not searching, wishes > 0)
+
+
+def as_they_are(sample: Any, device: torch.device) -> Tensor:
+    """The views of a sample whose worker has finished them, on the device: (v c t h w) uint8."""
+    return sample.views.to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class Learner:
     """A model with its optimizer.
@@ -35,6 +56,7 @@ class Learner:
         schedule: ``step_update(step)`` sets the optimizer's learning rate.
         scaler: of the loss, for fp16.
         clip_grad: bound of the gradient's norm.
+        views: makes the views of a sample on the device.
     """
 
     model: nn.Module
@@ -44,39 +66,61 @@ class Learner:
     precision: str = "fp32"
     clip_grad: float | None = None
     label_smoothing: float = 0.0
+    views: Callable[[Any, torch.device], Tensor] = as_they_are
 
     @property
     def lr(self) -> float:
         return self.optimizer.param_groups[0]["lr"]
 
-    def step(self, batches: Sequence[list], stopping: Callable[[], bool] = lambda: False) -> Outcome:
-        """One step over ``batches`` of ``Sample``s, whose gradients add up; a wish to stop is told to every rank."""
-        total: Tensor = sum(self._backward(s, len(batches)) for s in batches)  # type: ignore[assignment]  # never 0
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        wish = torch.tensor(float(stopping()), device=total.device)
-        distributed.average([*(p.grad for p in trainable if p.grad is not None), total, wish])
+    @cached_property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def _trainable(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def step(self, batches: Sequence[list], stopping: Callable[[], bool] = lambda: False) -> Underway:
+        """Begin a step over ``batches`` of ``Sample``s, whose gradients add up.
+
+        Nothing here waits for a GPU: whether loss and gradient are finite, and the step is taken, is decided there.
+        A wish to stop is told to every rank.
+        """
+        total: Tensor = sum(self._backward(samples, len(batches)) for samples in batches)  # type: ignore[assignment]
+        wish = torch.full((), float(stopping()), device=total.device)
+        distributed.average([*(p.grad for p in self._trainable if p.grad is not None), total, wish])
+        scales = [self._scale().clone()] if self.scaler.is_enabled() else []
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(trainable, self.clip_grad or math.inf)
-        loss, grad_norm, wishes = torch.stack([total, norm, wish]).tolist()  # the one moment to wait for the device
-        skipped = not (math.isfinite(loss) and math.isfinite(grad_norm))
-        if not skipped:
-            self.scaler.step(self.optimizer)
-        scale = self.scaler.get_scale() if skipped else 0.0
+        norm = self._clipped_norm()
+        # Fused AdamW takes no step where this is 1; through it, GradScaler skips steps too.
+        self.optimizer.found_inf = (total + norm).isfinite().logical_not().float()  # type: ignore[attr-defined]
+        self.optimizer.step()
         self.scaler.update()
-        searching = skipped and math.isfinite(loss) and 1 <= self.scaler.get_scale() < scale
+        scales += [self._scale()] if self.scaler.is_enabled() else []
         self.optimizer.zero_grad(set_to_none=True)
-        return Outcome(loss, grad_norm, skipped, skipped and not searching, wishes > 0)
+        return Underway(torch.stack([total, norm, wish, *scales]), stopping)
 
     def _backward(self, samples: Sequence, parts: int) -> Tensor:
         """Add the gradient of one of ``parts`` of a step; its share of the loss, still on the device."""
-        device = next(self.model.parameters()).device
-        clips = torch.cat([sample.views for sample in samples]).to(device, non_blocking=True)
-        labels = torch.tensor([sample.label for sample in samples], device=device)
-        with autocast(device, self.precision):
+        clips = torch.cat([self.views(sample, self.device) for sample in samples])
+        labels = torch.tensor([sample.label for sample in samples])
+        if self.device.type == "cuda":
+            labels = labels.pin_memory().to(self.device, non_blocking=True)
+        with autocast(self.device, self.precision):
             logits = self.model(clips)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing) / parts
         self.scaler.scale(loss).backward()
         return loss.detach()
+
+    def _clipped_norm(self) -> Tensor:
+        """Of all gradients, which are then clipped."""
+        if self.clip_grad:
+            return nn.utils.clip_grad_norm_(self._trainable, self.clip_grad)
+        return nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
+
+    def _scale(self) -> Tensor:
+        """Of the loss; the public form waits for the device."""
+        return self.scaler._get_scale_async()  # type: ignore[return-value]  # there after the first backward pass
 
     def state(self) -> dict[str, Any]:
         """All that steps change."""

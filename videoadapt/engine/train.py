@@ -3,10 +3,11 @@
 import logging
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -15,9 +16,10 @@ from tqdm import tqdm
 from videoadapt.engine.distributed import Ranks, peers
 from videoadapt.engine.folder import Progress, RunFolder
 from videoadapt.engine.health import Health, memory_advice
-from videoadapt.engine.learner import Learner, Outcome
+from videoadapt.engine.learner import Learner, Outcome, Underway
 from videoadapt.engine.log import RunLog
 from videoadapt.engine.shard import gathered
+from videoadapt.engine.waiting import Waiting
 from videoadapt.errors import Interrupted
 from videoadapt.signals import StopSignals
 
@@ -41,6 +43,11 @@ class Recipe:
     max_bad_steps: int = 10
     seed: int = 0
 
+    def is_saved(self, step: int, steps: int, evaluates: bool) -> bool:
+        """Whether the state is saved after ``step``, with ``steps`` in an epoch that ends with an evaluation or not."""
+        by_turn = self.save_every is not None and step % self.save_every == 0
+        return by_turn or (evaluates and step % steps == 0)
+
 
 class Loader(Protocol):
     """A DataLoader as ``train`` wants it: its data set has a length, its batches begin where they are told to."""
@@ -62,6 +69,7 @@ def train(
     ranks: Ranks,
     evaluate: Callable[[nn.Module], dict[str, float]],
     resume: bool = False,
+    data_remedy: str | None = None,
 ) -> Progress:
     """Train, and keep ``folder`` up to date; a run that ends early goes on from there to the same bits.
 
@@ -69,12 +77,14 @@ def train(
         loader: yields lists of ``Sample``; ``loader.batch_sampler.seek(epoch, batch)`` says where it begins.
         evaluate: gives ``top1`` and more scalars of a model to log; called on every rank.
         resume: go on from the folder's newest state.
+        data_remedy: what would make data come faster, for a training that waits for them.
 
     Raises Interrupted when a signal asked for it, with everything saved.
     """
     progress = folder.restore(learner) if resume else Progress()
     steps = len(loader) // recipe.accumulate
     health = Health(progress, len(loader.dataset), recipe.max_bad_share, recipe.max_bad_steps)
+    waiting = Waiting(data_remedy)
     with (
         RunLog(folder.path, ranks.is_main, after=progress.logged) as run_log,
         _bar(recipe.epochs * steps, progress.step, ranks.is_main) as bar,
@@ -84,14 +94,12 @@ def train(
     ):
         while progress.epoch < recipe.epochs:
             due = (progress.epoch + 1) % recipe.eval_every == 0 or progress.epoch + 1 == recipe.epochs
-            for outcome in _epoch(learner, loader, progress, health, stop, recipe, ranks):
-                _note(outcome, learner, progress, steps, recipe.log_every, run_log, bar)
-                before_evaluation = due and progress.step % steps == 0
-                by_turn = recipe.save_every and progress.step % recipe.save_every == 0
-                if outcome.stop or before_evaluation or by_turn:
+            for done in _epoch(learner, loader, progress, health, stop, recipe, ranks, waiting):
+                _note(done, progress, steps, recipe.log_every, run_log, bar, waiting)
+                if done.outcome.stop or recipe.is_saved(done.step, steps, due):
                     health.share()
                     folder.save(learner, progress)
-                if outcome.stop:
+                if done.outcome.stop:
                     what = stop.received or "a signal to another rank"
                     raise Interrupted(f"stopped by {what} after step {progress.step}; run.resume=auto goes on")
             scores = {}
@@ -109,6 +117,23 @@ def train(
     return progress
 
 
+class _Step(NamedTuple):
+    """A step that was begun."""
+
+    number: int
+    lr: float
+    paths: list[str]  # of its videos
+    underway: Underway
+
+
+class _Done(NamedTuple):
+    """A step whose outcome is known."""
+
+    step: int
+    lr: float
+    outcome: Outcome
+
+
 def _epoch(
     learner: Learner,
     loader: Loader,
@@ -117,37 +142,58 @@ def _epoch(
     stop: StopSignals,
     recipe: Recipe,
     ranks: Ranks,
-) -> Iterator[Outcome]:
-    """The steps of an epoch that are still to do."""
+    waiting: Waiting,
+) -> Iterator[_Done]:
+    """The steps of an epoch that are still to do.
+
+    A GPU works on a step while the next one is begun: there the outcome is asked for one step late. Wherever the state
+    may be saved, which is at the same steps on all ranks, no step is underway.
+    """
     steps = len(loader) // recipe.accumulate
-    done = progress.step - progress.epoch * steps
-    loader.batch_sampler.seek(progress.epoch, done * recipe.accumulate)
+    first = progress.step - progress.epoch * steps
+    loader.batch_sampler.seek(progress.epoch, first * recipe.accumulate)
     learner.model.train()
-    for batches in islice(zip(*[iter(loader)] * recipe.accumulate, strict=False), steps - done):
+    underway: deque[_Step] = deque()
+    late = 1 if ranks.device.type == "cuda" else 0
+    grouped = zip(*[iter(loader)] * recipe.accumulate, strict=False)
+    for batches in islice(waiting.over(grouped), steps - first):
         health.check_videos(batches)
         torch.manual_seed(hash((recipe.seed, progress.step, ranks.rank)))  # dropout and drop-path
         learner.schedule.step_update(progress.step)
-        outcome = learner.step(batches, lambda: stop.received is not None)
         progress.step += 1
-        health.check_step(outcome, batches)
-        yield outcome
+        paths = [sample.path for batch in batches for sample in batch]
+        step = learner.step(batches, lambda: stop.received is not None)
+        underway.append(_Step(progress.step, learner.lr, paths, step))
+        most, stops = (0 if recipe.is_saved(progress.step, steps, evaluates=True) else late), False
+        while len(underway) > (0 if stops else most):
+            done = _finished(underway.popleft(), health)
+            stops = stops or done.outcome.stop
+            yield done._replace(outcome=done.outcome._replace(stop=stops and not underway))
+
+
+def _finished(step: _Step, health: Health) -> _Done:
+    outcome = step.underway.outcome()
+    health.check_step(step.number, outcome, step.paths)
+    return _Done(step.number, step.lr, outcome)
 
 
 def _note(
-    outcome: Outcome, learner: Learner, progress: Progress, steps: int, every: int, run_log: RunLog, bar: tqdm
+    done: _Done, progress: Progress, steps: int, every: int, run_log: RunLog, bar: tqdm, waiting: Waiting
 ) -> None:
     """Log a step, if its turn has come; the last of an epoch is logged with the evaluation."""
     bar.update()
-    ends = progress.step % steps == 0
-    if not ends and progress.step % every and not outcome.skipped:
+    outcome, ends = done.outcome, done.step % steps == 0
+    if not ends and done.step % every and not outcome.skipped:
         return
-    progress.record = {"loss": outcome.loss, "lr": learner.lr, "grad_norm": outcome.grad_norm}
+    share = waiting.share()
+    progress.record = {"loss": outcome.loss, "lr": done.lr, "grad_norm": outcome.grad_norm, "data_wait": share}
     if progress.failed_steps:
         progress.record["skipped_steps"] = progress.failed_steps
-    bar.set_postfix(epoch=progress.epoch + 1, loss=f"{outcome.loss:.3f}", refresh=False)
+    shown = {"loss": f"{outcome.loss:.3f}", "data_wait": f"{share:.0%}"}
+    bar.set_postfix(epoch=progress.epoch + 1, **shown, refresh=False)
     if not ends:
-        run_log.write(progress.step, progress.step / steps, **progress.record)
-        progress.logged = progress.step
+        run_log.write(done.step, done.step / steps, **progress.record)
+        progress.logged = done.step
 
 
 def _tell(progress: Progress, epochs: int, scores: Mapping[str, float], bar: tqdm) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from videoadapt.errors import UserError, similar
 from videoadapt.models.block import SpaceTimeBlock
 from videoadapt.models.pretrained import is_weight_file, load_pretrained, load_weight_file, open_clip_pixels
-from videoadapt.models.quick_gelu import QuickGelu
+from videoadapt.models.quick_gelu import Gelu, QuickGelu
 
 MINI = "vit_mini_patch16_clip_64"  # CLIP's ViT in small, pretrained by tools/pretrain_mini.py on single images
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / f"{MINI}.safetensors"
@@ -102,6 +102,8 @@ def open_blocks(vit: VisionTransformer, *, drop_path: float = 0.0, **options: An
     for block in opened:
         if isinstance(block.mlp.act, timm.layers.QuickGELU):
             block.mlp.act = QuickGelu()
+        elif type(block.mlp.act) is nn.GELU:
+            block.mlp.act = Gelu(block.mlp.act.approximate)
     vit.blocks = nn.Sequential(*opened)
 
 

@@ -1,4 +1,4 @@
-"""CLIP's activation, in few passes over memory."""
+"""CLIP's activation, in few passes over memory, and GELU: what they make can be made again."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from videoadapt.gpu import has_kernels
-from videoadapt.layout import Origin, as_it_is, origin_of, remembering
+from videoadapt.layout import Origin, as_it_is, made, origin_of, remembering
 
 
 class QuickGelu(nn.Module):
@@ -23,22 +23,26 @@ class QuickGelu(nn.Module):
         return remembering(y, Origin(lambda source: _quick_gelu(origin.make(source)), origin.source))
 
 
-class _QuickGelu(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        return _quick_gelu(x)
+class Gelu(nn.GELU):
+    """torch's, which is the origin of its output."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return made(super().forward, x)
+
+
+class _QuickGelu(torch.autograd.Function):
+    # Both in one: torch binds the arguments of a separate setup_context in every call, which takes the host a while.
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        _, source, ctx.make = inputs
+    def forward(ctx: Any, x: Tensor, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.save_for_backward(source)
+        ctx.make = make
+        return _quick_gelu(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (source,) = ctx.saved_tensors
-        x = ctx.make(source)
-        return _quick_gelu_backward(grad, x), None, None
+        return _quick_gelu_backward(grad, ctx.make(source)), None, None
 
 
 def _quick_gelu(x: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ def _sizes(qkv: Tensor, heads: int) -> tuple[tuple[int, int], dict]:
     dim = width // (3 * heads)
     options = {"T": frames, "HEADS": heads, "DIM": dim, "ROWS": MOST_FRAMES, "PRECISION": product_precision(qkv.dtype)}
     programs = triton.cdiv(batch, MOST_FRAMES // frames), heads
-    return programs, {**options, "D": max(triton.next_power_of_2(dim), 16), "num_warps": 8 if qkv.dtype == torch.float32 else 2}
+    warps = 8 if qkv.dtype == torch.float32 else 2  # of fp32, more registers
+    return programs, {**options, "D": max(triton.next_power_of_2(dim), 16), "num_warps": warps}
 
 
 @triton.jit

@@ -76,6 +76,7 @@ def train_config(config: Config) -> Progress:
             model, counted(val_loader, "validating", ranks.is_main), len(val_loader.dataset)
         ).scalars(),
         resume=resume,
+        data_remedy=builders.data_remedy(config, ranks),
     )
     if ranks.is_main:
         best, out_dir = progress.best_top1, config.run.out_dir

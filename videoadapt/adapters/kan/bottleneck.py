@@ -4,7 +4,7 @@ In eager mode the host has to begin every kernel: put together from modules, suc
 the forward pass is four kernels, the backward pass eight. It keeps the input and the three bottleneck vectors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def bottleneck(
     x: Tensor,
     origin: Origin | None,
     down: nn.Linear,
-    layers: Sequence[nn.Module],
+    layers: Iterable[nn.Module],
     up: nn.Linear,
     scale: float,
     plan: Plan,

@@ -10,18 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_FEATURES = 2**18  # at a time: 1 MB in fp32
-_FEATURES_CUDA = 2**26
+_ROOMS = 2**19  # numbers in all rooms for features together, for each thread: 2 MB in fp32
+_ROOMS_CUDA = 2**28
+_SHARED = 2 / 3  # a basis over what is computed of it
 
 
 def forward(x: Tensor, base: Tensor, spline: Tensor, scaler: Tensor, grid_size: int, compiled: bool) -> Tensor:
     """As ``kan_linear``."""
     features = _compiled() if compiled and has_compiler() else _IN_PLACE
     base, spline, scaler = (_exact(parameter) for parameter in (base, spline, scaler))
-    u, edges = _tokens(x, base), _edges(spline, scaler)
+    u = _tokens(x, base)
+    edges = _edges(spline, scaler).t().contiguous()  # a product with a transposed view of them is slower
     y = F.silu(u) @ base.t()
-    for here, cells, rooms in _pieces(u, grid_size, features.rooms):
-        features.bases(*cells, *rooms)
+    for here, inputs, rooms in _pieces(u, grid_size, features.rooms):
+        features.bases(*inputs, *rooms)
         y[here].addmm_(rooms[0].flatten(1), edges)
     return y.to(x.dtype).reshape(*x.shape[:-1], len(base))
 
@@ -35,15 +37,15 @@ def backward(
     base, spline, scaler = (_exact(parameter) for parameter in (base, spline, scaler))
     u, grad, edges = _tokens(x, base), _tokens(grad, base), _edges(spline, scaler)
     grad_base = grad.t() @ F.silu(u)
-    grad_u = torch.ops.aten.silu_backward(grad @ base, u)
+    grad_u = grad @ base
+    torch.ops.aten.silu_backward(grad_u, u, grad_input=grad_u)
     grad_edges = torch.zeros_like(edges)
-    for here, cells, rooms in _pieces(u, grid_size, features.rooms):
-        features.bases(*cells, *rooms)
-        grad_edges.addmm_(rooms[0].flatten(1).t(), grad[here])
-        torch.mm(grad[here], edges.t(), out=rooms[-1].flatten(1))
-        # (r^3 - 4 i^3)' = -3 (r^2 - 4 i^2) sign(s) by the cell, and an input of 1 is half a grid of cells
-        features.slopes(*cells, *rooms, grad_u[here], -3 * grid_size / 2)
-    grad_joint = _unpacked(grad_edges, spline)
+    for here, inputs, rooms in _pieces(u, grid_size, features.backward_rooms):
+        features.bases(*inputs, *rooms)
+        grad_edges.addmm_(grad[here].t(), rooms[0].flatten(1))
+        torch.mm(grad[here], edges, out=rooms[-1].flatten(1))
+        features.slopes(*inputs, *rooms, grad_u[here])
+    grad_joint = grad_edges.unflatten(1, spline.shape[:0:-1]).transpose(1, 2) * _SHARED
     gradients = grad_base, grad_joint * scaler.unsqueeze(-1), (grad_joint * spline).sum(-1)
     return grad_u.to(x.dtype).reshape(x.shape), *(gradient.to(dtype) for gradient in gradients)
 
@@ -59,80 +61,77 @@ def _tokens(x: Tensor, base: Tensor) -> Tensor:
 
 
 def _edges(spline: Tensor, scaler: Tensor) -> Tensor:
-    """The splines' factors, bases times inputs to outputs: (bases*in out), with the sixth that all bases share."""
-    return (spline * (scaler / 6).unsqueeze(-1)).permute(2, 1, 0).flatten(0, 1)
+    """The splines' factors, from bases of inputs to outputs: (out bases*in)."""
+    return (spline * (scaler * _SHARED).unsqueeze(-1)).transpose(1, 2).flatten(1)
 
 
-def _unpacked(grad_edges: Tensor, spline: Tensor) -> Tensor:
-    """The reverse of ``_edges``: (out in bases)."""
-    return grad_edges.unflatten(0, (spline.shape[2], spline.shape[1])).permute(2, 1, 0).contiguous() / 6
+def _pieces(u: Tensor, grid_size: int, rooms: int) -> Iterator[tuple[slice, tuple[Tensor, Tensor, float], list[Tensor]]]:
+    """Some tokens at a time: their place, what gives their offsets from the bases' centres, and rooms for features.
 
-
-def _pieces(u: Tensor, grid_size: int, rooms: int) -> Iterator[tuple[slice, tuple[Tensor, Tensor], list[Tensor]]]:
-    """Some tokens at a time: their place, their inputs and the bases' centres in half cells, and rooms for features.
-
-    Inputs are (tokens 1 in), centres (bases 1), rooms (tokens bases in).
+    An offset in cells is a start (bases 1) and the input (tokens 1 in) times the cells of 1. Rooms are
+    (tokens bases in).
     """
-    bases = grid_size + 3
-    most = _FEATURES_CUDA if u.is_cuda else _FEATURES
-    step = max(min(most // (bases * u.shape[1]), len(u)), 1)
+    bases, cells = grid_size + 3, grid_size / 2
+    most = _ROOMS_CUDA if u.is_cuda else _ROOMS * torch.get_num_threads()
+    step = max(min(most // (rooms * bases * u.shape[1]), len(u)), 1)
     buffers = [u.new_empty(step, bases, u.shape[1]) for _ in range(rooms)]
-    cells = ((u + 1) * grid_size).unsqueeze(1)
-    centres = 2 * torch.arange(-1, grid_size + 2, device=u.device, dtype=u.dtype)[:, None]
-    for start in range(0, len(u), step):
-        here = slice(start, start + step)
-        yield here, (cells[here], centres), [buffer[: len(u) - start] for buffer in buffers]
+    starts = cells - torch.arange(-1, grid_size + 2, device=u.device, dtype=u.dtype)[:, None]
+    for first in range(0, len(u), step):
+        here = slice(first, first + step)
+        yield here, (starts, u[here].unsqueeze(1), cells), [buffer[: len(u) - first] for buffer in buffers]
 
 
 class _Features(NamedTuple):
-    """How bases and slopes are made, in so many rooms: six times the bases go into the first.
+    """How bases and slopes are made, in so many rooms forward and backward: bases over ``_SHARED`` go into the first.
 
-    Then the last room takes the gradient of the bases, and ``slopes`` adds it to a gradient (tokens in), times the
-    slopes and a factor. In place, slopes are made with the bases and wait in the second room; compiled, there is one
-    room for bases and gradient, and slopes are made when they are added.
+    Backward, the last room then takes the gradient of the bases, and ``slopes`` adds it, times the slopes, to the
+    gradient of the inputs (tokens in). In place, slopes are made with the bases and wait in the room before the last;
+    compiled, there is one room for bases and gradient, and slopes are made when they are added.
     """
 
     rooms: int
+    backward_rooms: int
     bases: Callable[..., None]
     slopes: Callable[..., None]
 
 
-def _bases_in_place(cells: Tensor, centres: Tensor, value: Tensor, slope: Tensor, inner: Tensor, sign: Tensor) -> None:
-    """``_bases``, and the slopes on the way: in few passes, none of which allocates."""
-    torch.abs(torch.sub(cells, centres, out=sign), out=value)
-    value.neg_().add_(4).clamp_min_(0)
-    torch.sub(value, 2, out=inner).clamp_min_(0).square_()
-    torch.addcmul(inner, value, value, value=-0.25, out=slope)
-    torch.addcmul(inner, value, slope, value=-0.5, out=value)
-    torch.copysign(slope, sign, out=slope)
+def _bases_in_place(starts: Tensor, u: Tensor, cells: float, value: Tensor, reach: Tensor, *slopes: Tensor) -> None:
+    """``_bases``, and the slopes on the way if there are rooms: in few passes, none of which allocates."""
+    offset = torch.add(starts, u, alpha=cells, out=slopes[1] if slopes else reach)
+    torch.abs(offset, out=reach).sub_(2).clamp_max_(0)
+    torch.add(reach, 1, out=value).clamp_max_(0)
+    if not slopes:
+        value.pow_(3).sub_(reach.pow_(3), alpha=0.25)
+    else:
+        slope = torch.addcmul(value.square_(), reach, reach, value=-0.25, out=slopes[0])
+        value.addcmul_(reach, slope)  # the same: r = i + 1 where i is not 0
+        slope.mul_(offset.sign_())
 
 
 def _slopes_in_place(
-    _cells: Tensor, _centres: Tensor, _value: Tensor, slope: Tensor, _inner: Tensor, grad: Tensor, total: Tensor,
-    factor: float,
+    _starts: Tensor, _u: Tensor, cells: float, _value: Tensor, _reach: Tensor, slope: Tensor, grad: Tensor,
+    total: Tensor,
 ) -> None:  # fmt: skip
-    total.add_(grad.mul_(slope).sum(1), alpha=factor)
+    total.add_(slope.mul_(grad).sum(1), alpha=3 * cells)
 
 
-def _bases(cells: Tensor, centres: Tensor, value: Tensor) -> None:
-    """With the distance s from a centre in cells, r = relu(2 - |s|) and i = relu(1 - |s|): r^3 - 4 i^3.
+def _bases(starts: Tensor, u: Tensor, cells: float, value: Tensor) -> None:
+    """With the offset s from a centre in cells, r = relu(2 - |s|) and i = relu(1 - |s|): r^3 / 4 - i^3.
 
-    No large terms cancel. It is evaluated as r (r^2 - 4 i^2) + 4 i^2, since r = i + 1 where i is not 0, from 2 r and
-    4 i^2.
+    No large terms cancel. Its slope is 3 (i^2 - r^2 / 4) sign(s). Both are computed from -r and -i.
     """
-    reach = (4 - (cells - centres).abs()).clamp_min(0)
-    inner = (reach - 2).clamp_min(0).square()
-    value.copy_(inner + reach / 2 * (reach.square() / 4 - inner))
+    reach = ((starts + u * cells).abs() - 2).clamp_max(0)
+    value.copy_((reach + 1).clamp_max(0).pow(3) - reach.pow(3) / 4)
 
 
-def _slopes(cells: Tensor, centres: Tensor, grad: Tensor, total: Tensor, factor: float) -> None:
-    offset = cells - centres
-    reach = (4 - offset.abs()).clamp_min(0)
-    slope = torch.copysign(reach.square() / 4 - (reach - 2).clamp_min(0).square(), offset)
-    total.add_((grad * slope).sum(1), alpha=factor)
+def _slopes(starts: Tensor, u: Tensor, cells: float, grad: Tensor, total: Tensor) -> None:
+    offset = starts + u * cells
+    reach = (offset.abs() - 2).clamp_max(0)
+    slope = ((reach + 1).clamp_max(0).square() - reach.square() / 4) * offset.sign()
+    total.add_((grad * slope).sum(1), alpha=3 * cells)
 
 
-_IN_PLACE = _Features(4, _bases_in_place, _slopes_in_place)
+_IN_PLACE = _Features(2, 4, _bases_in_place, _slopes_in_place)
 
 
 @cache
@@ -143,4 +142,4 @@ def has_compiler() -> bool:
 
 @cache
 def _compiled() -> _Features:
-    return _Features(1, torch.compile(_bases), torch.compile(_slopes))
+    return _Features(1, 1, torch.compile(_bases), torch.compile(_slopes))

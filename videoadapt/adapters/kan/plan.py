@@ -78,7 +78,8 @@ def plan(dim: int, widths: Sequence[int], grid_size: int, spline_order: int) -> 
     """None for a bottleneck that the kernels do not take."""
     if spline_order != 3 or len(widths) != 3 or any(w > most for w, most in zip(widths, _WIDEST, strict=True)):
         return None
-    return Plan(dim, *widths, grid_size)
+    a, b, c = widths
+    return Plan(dim, a, b, c, grid_size)
 
 
 def _up_to(size: int, multiple: int) -> int:

@@ -1,8 +1,8 @@
 """A KAN layer on a GPU: features live in registers, and are never written down.
 
 Three kernels: the layer, the gradient of its input, and that of its edges, which sums over tokens in a fixed order.
-Edges are (1+bases in out): the base weights, then spline times scaler, with the sixth that bases share, for every basis,
-in the precision of the input; sums are fp32. Sizes are whatever they are: blocks are powers of two, and masked.
+Edges are (1+bases in out): the base weights, then for every basis spline times scaler, with the sixth that bases share.
+They are in the precision of the input, sums in fp32. Sizes are whatever they are: blocks are powers of two, and masked.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
