@@ -43,6 +43,8 @@ class KANLinear(nn.Module):
         """(... in) to (... out), in the dtype of x."""
         if self.spline_order != 3 or torch.compiler.is_exporting():  # an exported program knows torch's operators alone
             return self.reference(x)
+        if x.is_cuda and torch.is_autocast_enabled("cuda"):  # as any product would there; a norm's output is fp32
+            x = x.to(torch.get_autocast_dtype("cuda"))
         parameters = self.base_weight, self.spline_weight, self.spline_scaler
         return kan_linear(x, *parameters, self.grid_size, torch.compiler.is_compiling())
 

@@ -2,7 +2,7 @@
 
 Three kernels: the layer, the gradient of its input, and that of its edges, which sums over tokens in a fixed order.
 Edges are (1+bases in out): the base weights, then for every basis spline times scaler, with the sixth that bases share.
-They are in the precision of the input, sums in fp32. Sizes are whatever they are: blocks are powers of two, and masked.
+They are in the precision of the input, sums in fp32. Sizes may be any: blocks are powers of two, and masked.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs

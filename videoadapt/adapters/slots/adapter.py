@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import DownLinear, Widths, start_at_zero
+from videoadapt.adapters.common import DownLinear, Widths, scaled, start_at_zero
 from videoadapt.layout import Origin
 
 
@@ -29,4 +29,4 @@ class Adapter(nn.Module):
         h = first(x, origin)
         for layer in others:
             h = layer(h)
-        return self.scale * self.up(h)
+        return scaled(self.scale, self.up(h))

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import DownLinear, Dropout, Size, start_at_zero
+from videoadapt.adapters.common import DownLinear, Dropout, Size, scaled, start_at_zero
 from videoadapt.layout import Origin
 
 
@@ -28,4 +28,4 @@ class AdaptFormer(nn.Module):
         start_at_zero(self.up)
 
     def forward(self, z: Tensor, origin: Origin | None = None) -> Tensor:
-        return self.scale * self.up(self.dropout(F.relu(self.down(z, origin))))
+        return scaled(self.scale, self.up(self.dropout(F.relu(self.down(z, origin)))))

@@ -5,7 +5,7 @@ from einops import rearrange
 from timm.layers import QuickGELU
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Dropout, Size, start_at_zero
+from videoadapt.adapters.common import Dropout, Size, scaled, start_at_zero
 from videoadapt.layout import Layout
 
 
@@ -41,4 +41,4 @@ class Convpass(nn.Module):
         pixels = self.conv(pixels.reshape(-1, y.shape[-1], 1, 1)).view(pixels.shape)
         patches = self.conv(rearrange(patches, "b (h w) d -> b d h w", h=layout.height))
         y = torch.cat([pixels, rearrange(patches, "b d h w -> b (h w) d")], dim=1)
-        return self.scale * self.up(self.dropout(self.act(y)))
+        return scaled(self.scale, self.up(self.dropout(self.act(y))))

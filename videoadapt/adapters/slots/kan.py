@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, Widths
+from videoadapt.adapters.common import Size, Widths, scaled
 from videoadapt.adapters.kan.linear import KANLinear
 
 
@@ -25,4 +25,4 @@ class KAN(nn.Module):
         nn.init.zeros_(layers[-1].spline_weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * self.layers(x)
+        return scaled(self.scale, self.layers(x))

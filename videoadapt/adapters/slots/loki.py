@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import DownLinear, Size, Widths, start_at_zero
+from videoadapt.adapters.common import DownLinear, Size, Widths, scaled, start_at_zero
 from videoadapt.adapters.kan.bottleneck import bottleneck, is_fast
 from videoadapt.adapters.kan.linear import KANLinear
 from videoadapt.adapters.kan.plan import plan
@@ -38,5 +38,5 @@ class LoKi(nn.Module):
     def forward(self, x: Tensor, origin: Origin | None = None) -> Tensor:
         if self.plan is not None and is_fast(x):
             return bottleneck(x, origin, self.down, self.kan, self.up, self.scale, self.plan)
-        y = self.scale * self.kan(self.down(x, origin))
-        return F.linear(y, self.up.weight, self.scale * self.up.bias)
+        y = scaled(self.scale, self.kan(self.down(x, origin)))
+        return F.linear(y, self.up.weight, scaled(self.scale, self.up.bias))

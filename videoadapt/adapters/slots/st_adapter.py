@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from videoadapt.adapters.common import Size, start_at_zero
+from videoadapt.adapters.common import Size, scaled, start_at_zero
 from videoadapt.layout import Layout
 
 
@@ -37,5 +37,5 @@ class STAdapter(nn.Module):
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         patches = self.down(x[:, layout.prefix :])
         series = self.conv(rearrange(patches, "(b t) n d -> (b n) d t", t=layout.t))
-        delta = self.scale * self.up(rearrange(series, "(b n) d t -> (b t) n d", n=patches.shape[1]))
+        delta = scaled(self.scale, self.up(rearrange(series, "(b n) d t -> (b t) n d", n=patches.shape[1])))
         return F.pad(delta, (0, 0, layout.prefix, 0))
