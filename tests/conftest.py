@@ -40,6 +40,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Tests of GPUs are never left out in silence."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "gpu" in report.keywords]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests that need a GPU were skipped: torch sees none, or too few")
+
+
 @pytest.fixture
 def tool(capsys):
     """Run a sub-command in this process: (exit code, stdout, stderr)."""

@@ -125,6 +125,7 @@ int cuCtxSetLimit(int which, size_t v) { return 0; }
 int cuDevicePrimaryCtxGetState(int d, unsigned *flags, int *active) { return context_state(d, flags, active); }
 int cuDevicePrimaryCtxRetain(void **c, int d) { return cuCtxGetCurrent(c); }
 int cuGetErrorString(int e, const char **text) { *text = "fake"; return 0; }
+int cuModuleLoad(void **m, const char *file) { *m = handle(); return 0; }
 int cuModuleLoadData(void **m, const void *image) { *m = handle(); return 0; }
 int cuModuleUnload(void *m) { return 0; }
 int cuModuleGetFunction(char **f, void *m, const char *name) {
@@ -136,6 +137,7 @@ int cuFuncGetAttribute(int *v, int which, void *f) { *v = which == 0 ? 1024 : wh
 int cuFuncSetAttribute(void *f, int which, int v) { return 0; }
 int cuFuncSetCacheConfig(void *f, int c) { return 0; }
 int cuOccupancyMaxActiveClusters(int *n) { *n = 1; return 0; }
+int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n) { *n = 2; return 0; }
 int cuPointerGetAttribute(uintptr_t *v, int which, uintptr_t p) { if (which == 3) *v = p; return 0; }
 
 static int triton(const char *name, void *stream, void **arguments) {
