@@ -30,7 +30,7 @@ class Compiled(NamedTuple):
 
 def compiled(arch: int, call: Callable[[], Any]) -> list[Compiled]:
     """Every kernel that ``call`` would launch, on tensors of the CPU, compiled for ``sm_<arch>``."""
-    with _recorded(arch) as kernels, torch.no_grad():
+    with _recorded(arch) as kernels:
         call()
     return [_facts(kernel) for kernel in kernels]
 
