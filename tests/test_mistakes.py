@@ -27,6 +27,8 @@ TRAIN_MISTAKES = {
     "device": (lambda t: ["run.device=tpu9"], "run.device: no device 'tpu9'"),
     "no gpu": (lambda t: ["run.device=cuda"], "run.device: 'cuda' asked for, but torch sees no GPU"),
     "fp16 on cpu": (lambda t: ["run.precision=fp16", "run.device=cpu"], "fp16 trains on CUDA alone"),
+    "precision": (lambda t: ["run.precision=half"], "run.precision: input should be 'auto', 'fp32', 'bf16' or 'fp16'"),
+    "deterministic": (lambda t: ["run.deterministic=warn"], "run.deterministic: input should be a valid boolean"),
     "nothing to resume": (lambda t: ["run.resume=true"], "nothing to resume"),
     "class names": (lambda t: [f"data.classes={bad_list(t, 'x')}"], "names 1 classes, data.num_classes is 3"),
     "no such weights": (

@@ -18,10 +18,11 @@ from chaos import Job, compare, free_port, train, write_problem
 from conftest import TOOLS, tiny
 
 from videoadapt.builders import build_model
+from videoadapt.commands import common
 from videoadapt.engine import distributed
 from videoadapt.engine.checkpoint import read_checkpoint
 from videoadapt.engine.shard import shard_frozen
-from videoadapt.errors import UserError
+from videoadapt.errors import PeerLost, UserError
 from videoadapt.models.backbone import blocks_of
 
 TRAIN = str(TOOLS / "train.py")
@@ -113,6 +114,20 @@ def test_the_error_of_the_rank_that_failed_comes_first_and_alone(problem, tmp_pa
     assert re.match(r"(rank 1: )?error: 1 of 13 training videos are unreadable", errors[0])
     assert "train.py" not in output.split("ChildFailedError")[0].replace(errors[0], "")  # no traceback of a rank
     assert output.count("lost the other ranks") == 0
+
+
+def _impatient() -> None:
+    common._LAUNCHER = 0.1
+
+
+def test_a_rank_that_is_left_alone_says_so_in_one_line(problem, tmp_path):
+    job = train(problem, tmp_path / "run", 2, prepare=_impatient)
+    while _lines(tmp_path / "run") < 3:
+        time.sleep(0.05)
+    job.ranks[1].kill()
+    assert job.wait(60) == [PeerLost.exit_code, -signal.SIGKILL]
+    (line,) = [line for line in job.output().splitlines() if "lost the other ranks" in line]
+    assert line.startswith("lost the other ranks (") and "Traceback" not in job.output()
 
 
 def test_the_slurm_script_starts_ranks_by_the_commands_name(problem, tmp_path):

@@ -136,7 +136,7 @@ def test_clips_made_on_the_device_are_those_of_the_workers_before_and_after_a_st
     compare(problem[1], tmp_path / "run")
 
 
-@pytest.mark.parametrize("override", ["run.seed=5", "run.precision=bf16", "optim.lr=1"])
+@pytest.mark.parametrize("override", ["run.seed=5", "run.precision=bf16", "run.tf32=True", "optim.lr=1"])
 def test_what_changes_the_numbers_cannot_change_on_the_way(run, monkeypatch, override):
     at_step(monkeypatch, 3, partial(os.kill, os.getpid(), signal.SIGTERM))
     assert run()[0] == 75
