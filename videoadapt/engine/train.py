@@ -154,7 +154,7 @@ def _epoch(
     loader.batch_sampler.seek(progress.epoch, first * recipe.accumulate)
     learner.model.train()
     underway: deque[_Step] = deque()
-    late = 1 if ranks.device.type == "cuda" else 0
+    late = _lateness(ranks)
     grouped = zip(*[iter(loader)] * recipe.accumulate, strict=False)
     for batches in islice(waiting.over(grouped), steps - first):
         health.check_videos(batches)
@@ -169,6 +169,11 @@ def _epoch(
             done = _finished(underway.popleft(), health)
             stops = stops or done.outcome.stop
             yield done._replace(outcome=done.outcome._replace(stop=stops and not underway))
+
+
+def _lateness(ranks: Ranks) -> int:
+    """How many steps are underway while the next is begun; only a GPU works on its own."""
+    return 1 if ranks.device.type == "cuda" else 0
 
 
 def _finished(step: _Step, health: Health) -> _Done:

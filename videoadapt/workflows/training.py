@@ -30,7 +30,7 @@ from videoadapt.engine.train import train
 from videoadapt.errors import UserError
 from videoadapt.models.backbone import blocks_of, set_checkpointing
 
-_FREE = [f"run.{key}" for key in RunConfig.model_fields if key not in {"seed", "precision", "tf32"}]
+_FREE = [f"run.{key}" for key in RunConfig.model_fields if key not in {"seed", "precision", "tf32", "compile"}]
 _FREE_IN_RESUME = frozenset({"test", *_FREE, *(f"data.{key}" for key in WITHOUT_EFFECT)})
 log = logging.getLogger(__name__)
 
