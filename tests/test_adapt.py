@@ -41,6 +41,7 @@ def test_a_folder_becomes_a_model(folder, tmp_path, tool, monkeypatch, capsys):
     assert model.classes == ["blue", "green thing", "red"] and not model.training
     told, logger = capsys.readouterr().err, logging.getLogger("videoadapt")
     assert told.count("validation top-1") == 10 and "best top-1" in told and not logger.handlers
+    assert "run.precision: auto is " in told and model.config.run.precision != "auto"
     best = videoadapt.classify(model, next((folder / "red").iterdir()), top=1)
     assert best[0].name == "red"
     lists = [len((out / "lists" / f"{split}.csv").read_text().splitlines()) - 1 for split in ("train", "val")]

@@ -37,6 +37,7 @@ def test_decode_prints_rows_of_both_sides(tool, clip):
     assert code == 0, err
     result = json.loads(out)
     assert result["machine"]["cores"] >= 1 and result["machine"]["threads"] == 1
+    assert result["machine"]["precision"] == ("fp32" if not torch.cuda.is_available() else "bf16")
     against = {peer for _, peer in _check(result["rows"])}
     assert against >= {"PyAV, every frame to rgb", "PyAV, one forward pass", "decord alone", "data.decoder=decord"}
     assert against >= {"FFmpeg's scaler", "the original"}
@@ -147,6 +148,7 @@ def test_the_other_peers_compute_what_ours_do():
         (["decode", "--rounds", "0"], "--rounds: 0 is below 1"),
         (["decode", "--threads", "0"], "--threads: 0 is below 1"),
         (["adapters", "--tokens", "7"], "--tokens: 7 is below 8"),
+        (["gpu", "--device", "cpu"], "gpu: needs a GPU, and --device is cpu"),
         (["cook"], "invalid choice: 'cook'"),
         (["decode", "--video", "nowhere.mp4"], "nowhere.mp4: no such video"),
         (["views", "--video", "nowhere.mp4"], "nowhere.mp4: no such video"),
