@@ -12,10 +12,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 if "libfake.so" not in os.environ.get("LD_PRELOAD", ""):
     from build import CannotBuild, environment
@@ -31,6 +33,7 @@ from counters import Counts, count_asking, counts
 
 from videoadapt import builders
 from videoadapt.adapters.slots.loki import LoKi
+from videoadapt.benchmarks import gpu
 from videoadapt.config import Config
 from videoadapt.data.datasets import Sample, TestSample
 from videoadapt.engine.distributed import Ranks
@@ -70,19 +73,21 @@ def main() -> None:
     found = {
         "kernels": _has_kernels(),
         "steps": {name: step(SECTIONS[name], args.depth, args.clips, args.tables) for name in args.methods},
+        "graph": step(SECTIONS["loki"], args.depth, args.clips, args.tables, compile="graph"),
         "module": module(),
         "tests": {views: tested(*map(int, views.split("x")), args.depth) for views in ("8x1x1", "8x3x3")},
         "elsewhere": elsewhere(),
         "known": known(),
+        "benchmark": benchmark(),
     }
     print(_tables(found) if args.tables else json.dumps(found))
     sys.stdout.flush()
     os._exit(0)  # threads of autograd outlive the program
 
 
-def step(section: dict[str, Any], depth: int, clips: int, timed: bool = False) -> dict[str, float]:
+def step(section: dict[str, Any], depth: int, clips: int, timed: bool = False, **run: Any) -> dict[str, float]:
     """A step of the training loop in bf16, as counts, with the peak of memory."""
-    config = _config(section, depth, clips)
+    config = _config(section, depth, clips, **run)
     learner = builders.build_learner(config, builders.build_model(config.model, FIRST), len(_Batches([])), Ranks(FIRST))
     batches = _Batches([_sample(i) for i in range(clips)])
     with tempfile.TemporaryDirectory() as path:
@@ -154,6 +159,18 @@ def elsewhere() -> dict[str, float]:
     return _each(_counted(once))
 
 
+def benchmark() -> list[dict[str, Any]]:
+    """The rows of 'videoadapt benchmark gpu' for a small model, on a GPU with room for the first few."""
+    small = {"embed_dim": 64, "depth": 1, "num_heads": 1, "patch_size": 8, "img_size": 32}
+    size = gpu.Size("small", "vit_base_patch16_clip_quickgelu_224", 64, frames=2, clips=2, depth=1, patch=8)
+    bench = gpu.GpuBench(FIRST, "bf16", 1, small)
+    rows = bench.rows([size])
+    with tempfile.TemporaryDirectory() as folder, patch.object(gpu, "write_clip", partial(gpu.write_clip, frames=8)):
+        rows.append(bench.fed(size, Path(folder), workers=0))
+    os.environ["FAKE_BYTES"] = "1000000"
+    return [*rows, bench.rows([size])[0]]
+
+
 def known() -> dict[str, dict[str, float]]:
     """Operations of which everybody knows what they ask for: they judge the fake itself."""
     x, page, pinned = torch.zeros(4, 4, device=FIRST), torch.zeros(4), torch.zeros(4).pin_memory()
@@ -222,12 +239,12 @@ def _each(counted: Counts, times: int = 1) -> dict[str, float]:
     return {name: number / times for name, number in counted._asdict().items()}
 
 
-def _config(section: dict[str, Any], depth: int, batch: int) -> Config:
+def _config(section: dict[str, Any], depth: int, batch: int, **run: Any) -> Config:
     backbone = {"backbone": "vit_base_patch16_clip_quickgelu_224", "backbone_options": {"depth": depth}}
     model = {**backbone, "pretrained": "none", "num_frames": FRAMES, "num_classes": 48, **section}
     optim = {"epochs": 1, "batch_size": batch, "clip_grad": 1.0, "label_smoothing": 0.1}
-    run = {"precision": "bf16", "log_every": 1000}
-    raw = {"model": model, "data": {"num_classes": 48}, "optim": optim, "run": run}
+    raw = {"model": model, "data": {"num_classes": 48}, "optim": optim}
+    raw["run"] = {"precision": "bf16", "log_every": 1000, **run}
     return Config.model_validate(raw)
 
 
@@ -253,7 +270,8 @@ def _tables(found: dict[str, Any]) -> str:
     columns = ("starts", "waits", "idle_waits", "up_pageable", "host_ms", "peak_mb")
     lines = ["| a training step | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
     lines += [
-        f"| {name} | " + " | ".join(f"{row[c]:g}" for c in columns) + " |" for name, row in found["steps"].items()
+        f"| {name} | " + " | ".join(f"{row[c]:g}" for c in columns) + " |"
+        for name, row in {**found["steps"], "loki, run.compile=graph": found["graph"]}.items()
     ]
     lines += ["", "| LoKi alone, forward and backward | starts |", "|---|--:|", f"| | {found['module']['starts']:g} |"]
     columns = ("starts", "waits", "up", "up_pageable", "down")

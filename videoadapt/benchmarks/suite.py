@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from videoadapt.benchmarks import decode
 from videoadapt.benchmarks.adapters import AdapterBench
+from videoadapt.benchmarks.gpu import SIZES, GpuBench
 from videoadapt.benchmarks.models import ModelBench
 from videoadapt.benchmarks.views import ViewBench
 from videoadapt.builders import model_input
@@ -42,6 +43,7 @@ class Options:
     only: str | None = None  # model: this part alone
     compare: tuple[str, str] | None = None  # model: two configs instead
     video: Path | None = None  # views, decode: instead of videos made on the spot
+    quick: bool = False  # gpu: the first size alone, and nothing from the loader
 
 
 def settled(options: Options) -> Options:
@@ -51,13 +53,13 @@ def settled(options: Options) -> Options:
 
 
 def measure(what: str, options: Options) -> Rows:
-    """Rows of ``adapters``, ``model``, ``views`` or ``decode``: both sides timed in this process, in turns."""
+    """Rows of ``adapters``, ``model``, ``views``, ``decode`` or ``gpu``: both sides timed in this process, in turns."""
     torch.set_num_threads(options.threads)
     options = settled(options)
     device = distributed.start(options.device).device
     set_arithmetic(device)
     with tempfile.TemporaryDirectory() as folder:
-        jobs = {"adapters": _adapters, "model": _model, "views": _views, "decode": _decode}
+        jobs = {"adapters": _adapters, "model": _model, "views": _views, "decode": _decode, "gpu": _gpu}
         return jobs[what](options, device, Path(folder))
 
 
@@ -98,6 +100,16 @@ def _decode(options: Options, _: torch.device, folder: Path) -> Rows:
         rows += decode.resize_rows(path, 224, 8, options.rounds)
         rows += decode.cache_rows(path, folder / "cache", 8, options.rounds)
     return rows
+
+
+def _gpu(options: Options, device: torch.device, folder: Path) -> Rows:
+    if device.type != "cuda":
+        why = "torch sees none" if options.device == "auto" else f"--device is {options.device}"
+        raise UserError(f"gpu: needs a GPU, and {why}; 'videoadapt benchmark model' measures on a CPU too")
+    bench = GpuBench(device, options.precision, options.rounds)
+    if options.quick:
+        return bench.rows(SIZES[:1])
+    return [*bench.rows(SIZES), bench.fed(SIZES[1], folder)]
 
 
 def _videos(options: Options, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Measure adapters, models, views and decoders against their peers.
+"""Measure adapters, models, views and decoders against their peers, and steps on a GPU.
 
 Both sides of every row are timed in one process, in turns, after one call to warm up. A ratio below 1 means that ours
 is faster or needs less memory.
@@ -8,6 +8,7 @@ model:    training steps of ViT-B/16 against AIM's own block, checkpointing, mer
           videoadapt benchmark model --compare A.yaml B.yaml
 views:    a test with several views from one pass over each video, against a pass for each view
 decode:   our reader against PyAV, decord and torchcodec alone, and cached copies against originals
+gpu:      training steps on a GPU, ViT-B/16 and L/14: as a user sees them, and what the program and the GPU do alone
 """
 
 import argparse
@@ -19,7 +20,7 @@ from videoadapt.report.text import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["adapters", "model", "views", "decode"])
+    parser.add_argument("what", choices=["adapters", "model", "views", "decode", "gpu"])
     parser.add_argument("--json", action="store_true", help="machine and rows as one JSON object")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; decoders work on the CPU (auto)")
     parser.add_argument("--threads", type=int, default=1, help="of torch; decoders have one (1)")
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=8, help="model: of a clip (8)")
     parser.add_argument("--only", choices=["steps", "forwards", "merged"], help="model: this part alone")
     parser.add_argument("--compare", nargs=2, metavar="CONFIG", help="model: these two instead, the second as the peer")
+    parser.add_argument("--quick", action="store_true", help="gpu: ViT-B/16 with 4 clips of 8 frames alone")
     parser.add_argument("--video", type=Path, metavar="FILE", help="views, decode: instead of videos made on the spot")
 
 
@@ -49,12 +51,36 @@ def run(args: argparse.Namespace) -> None:
     facts = {**machine(), "precision": options.precision}
     if args.json:
         print(json.dumps({"machine": facts, "rows": rows}, indent=2))
+    elif args.what == "gpu":
+        show_gpu(rows, facts)
     else:
         _show(rows, facts)
 
 
-def _show(rows: list[dict], facts: dict) -> None:
+def show_gpu(rows: list[dict], facts: dict) -> None:
+    """The table of gpu, whose columns are its own."""
+    from videoadapt.benchmarks.gpu import AIM, EPOCHS, VIDEOS
+
+    _show_machine(facts)
+    header = ["step", "of", "wall ms", "host ms", "GPU ms", "wall against AIM's", "clips/s", "peak GB", "hours"]
+    lines = []
+    for row in rows:
+        if row["fits"]:
+            times = ("-" if row[key] is None else f"{1000 * row[key]:.1f}" for key in ("wall", "host", "gpu"))
+            rest = row["ratio"] or "-", row["clips_per_second"], f"{row['memory'] / 1e9:.1f}", row["hours"]
+            lines.append([row["name"], row["size"], *times, *rest])
+        else:
+            lines.append([row["name"], row["size"], "out of memory", *["-"] * 6])
+    print(table(header, lines))
+    print(f"\nhours: of {EPOCHS} epochs of {VIDEOS:,} videos, as of Kinetics-400; AIM's: {AIM} of the same size")
+
+
+def _show_machine(facts: dict) -> None:
     print("machine: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None) + "\n")
+
+
+def _show(rows: list[dict], facts: dict) -> None:
+    _show_machine(facts)
     header = ["ours", "against", "ms", "against", "time ratio", "MB", "against", "memory ratio"]
     lines = [
         [
