@@ -40,10 +40,6 @@ class Arriving:
         else:
             self._values = tensor.clone()
 
-    def is_here(self) -> bool:
-        """Whether nothing is left to wait for."""
-        return self._event is None or self._event.query()
-
     def tolist(self, hurry: Callable[[], bool] = lambda: False) -> list[float]:
         """The numbers, as soon as they are there: see ``tensor``."""
         return self.tensor(hurry).tolist()

@@ -1,9 +1,9 @@
 """Multi-view evaluation in which every listed video counts exactly once."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import chain, groupby, islice, product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from videoadapt.engine import distributed, metrics
-from videoadapt.engine.batches import in_batches
+from videoadapt.engine.arriving import Arriving
+from videoadapt.engine.batches import in_batches, rows_at, sent
 from videoadapt.engine.health import memory_advice
 from videoadapt.engine.precision import autocast
 from videoadapt.errors import UserError
@@ -50,9 +51,21 @@ class _Clips(NamedTuple):
     """Clips of one crop of one video, all of one length."""
 
     video: int  # its index
-    places: Tensor  # (clips t) among the frames of the crop
-    weights: Tensor  # (selections clips): shares in the video's scores
+    places: list[_Clip]  # (clips t) among the frames of the crop
+    weights: Tensor  # (selections clips): shares in the video's scores, on the CPU
     is_last: bool  # of the video
+
+    def of(self, frames: Tensor) -> Tensor:
+        """The clips (clips t ...), from the frames of the crop."""
+        shown = rows_at(frames, list(chain.from_iterable(self.places)))
+        return shown.unflatten(0, (len(self.places), len(self.places[0])))
+
+
+class _Coming(NamedTuple):
+    """Videos whose logits the device may still work on."""
+
+    parts: Sequence[_Clips]
+    logits: Arriving  # (clips k) of all parts
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class Evaluator:
         fusion: over the views of a video, the mean of softmax or of logits.
         batch_size: views a forward pass, and videos whose views share them.
         on_bad: what becomes of an unreadable video: an error, a wrong answer, or nothing.
+        static: fill up every batch, so that the model meets one shape for each length of clips; compiled code and CUDA
+            graphs are made for each shape anew. The scores are the same to rounding.
     """
 
     device: torch.device
@@ -70,6 +85,7 @@ class Evaluator:
     fusion: Literal["softmax", "logits"] = "softmax"
     batch_size: int = 8
     on_bad: Literal["error", "count_wrong", "skip"] = "error"
+    static: bool = False
 
     def __call__(self, model: nn.Module, samples: Iterable, num_videos: int) -> Predictions:
         """Score this rank's ``TestSample``s by all of their views and gather every rank's."""
@@ -117,24 +133,49 @@ class Evaluator:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """(index, scores (selections k)) of readable samples as they come; the same bits on any number of ranks.
 
-        ``batch_size`` neighbours of the list fill batches together, and no others join them.
+        ``batch_size`` neighbours of the list fill batches together, and no others join them. CUDA is given the next
+        videos while it works on these, and waited for once in ``batch_size`` videos.
         """
         model.eval()
-        for _, group in groupby(samples, lambda sample: sample.index // self.batch_size):
-            yield from self._group_scores(model, group, selections)
+        groups = groupby(samples, lambda sample: sample.index // self.batch_size)
+        videos = chain.from_iterable(self._group_logits(model, group, selections) for _, group in groups)
+        together, behind = self._pace
+        coming: deque[_Coming] = deque()
+        while some := list(islice(videos, together)):
+            parts, logits = zip(*chain.from_iterable(some), strict=True)
+            coming.append(_Coming(parts, Arriving(torch.cat(logits))))
+            if len(coming) > behind:
+                yield from self._fused(*coming.popleft())
+        for last in coming:
+            yield from self._fused(*last)
 
-    def _group_scores(
+    @property
+    def _pace(self) -> tuple[int, int]:
+        """How many videos are fetched together, and how many such fetches may be on their way meanwhile."""
+        return (self.batch_size, 1) if self.device.type == "cuda" else (1, 0)
+
+    def _group_logits(
         self, model: Any, samples: Iterable, selections: Sequence[Selection | None]
-    ) -> Iterator[tuple[int, np.ndarray]]:
+    ) -> Iterator[list[tuple[_Clips, Tensor]]]:
+        """The parts of each video, with their logits (clips k) on the device."""
         crops = self._crops(samples, selections)
-        embedded = in_batches(self._run(model.embed), crops, lambda parts: self.batch_size * parts[0].places.shape[1])
-        clips = ((part, frames[part.places]) for parts, frames in embedded for part in parts)
-        total = 0
-        for part, logits in in_batches(self._run(model.classify), clips, lambda _: self.batch_size):
-            scores = logits.float().softmax(1) if self.fusion == "softmax" else logits.float()
-            total = total + part.weights @ scores
+        size = lambda parts: self.batch_size * len(parts[0].places[0])  # noqa: E731
+        embedded = in_batches(self._run(model.embed), crops, size, self.static)
+        clips = ((part, part.of(frames)) for parts, frames in embedded for part in parts)
+        video = []
+        for part, logits in in_batches(self._run(model.classify), clips, lambda _: self.batch_size, self.static):
+            video.append((part, logits))
             if part.is_last:
-                yield part.video, total.cpu().numpy()
+                yield video
+                video = []
+
+    def _fused(self, parts: Sequence[_Clips], logits: Arriving) -> Iterator[tuple[int, np.ndarray]]:
+        total: Any = 0
+        lengths = [len(part.places) for part in parts]
+        for part, rows in zip(parts, logits.tensor().float().split(lengths), strict=True):
+            total = total + part.weights @ (rows.softmax(1) if self.fusion == "softmax" else rows)
+            if part.is_last:
+                yield part.video, total.numpy()
                 total = 0
 
     def _crops(
@@ -142,20 +183,15 @@ class Evaluator:
     ) -> Iterator[tuple[list["_Clips"], Tensor]]:
         """Each distinct crop of a video that is asked for: its distinct clips, and the frames (n c h w) they show."""
         for sample in samples:
-            frames = sample.frames.to(self.device, non_blocking=True)
+            frames = sent(sample.frames, self.device)
             crops = _shares(sample, selections)
             for number, (window, clips) in enumerate(crops.items(), start=1):
                 used = sorted({place for clip in clips for place in clip})
                 by_length = groupby(sorted(clips, key=len), len)
-                parts = [self._clips(sample.index, list(same), used, clips) for _, same in by_length]
+                parts = [_clips(sample.index, list(same), used, clips) for _, same in by_length]
                 parts[-1] = parts[-1]._replace(is_last=number == len(crops))
                 top, bottom, left, right = window
-                yield parts, frames[used, ..., top:bottom, left:right]
-
-    def _clips(self, index: int, chosen: list[_Clip], used: list[int], shares: Mapping[_Clip, list[float]]) -> _Clips:
-        places = torch.tensor(np.searchsorted(used, chosen), device=self.device)
-        weights = torch.tensor([shares[clip] for clip in chosen], device=self.device).T
-        return _Clips(index, places, weights, is_last=False)
+                yield parts, rows_at(frames[..., top:bottom, left:right], used)
 
     def _run(self, step: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def run(batch: Tensor) -> Tensor:
@@ -196,3 +232,10 @@ def _shares(sample: Any, selections: Sequence[Selection | None]) -> dict[_Window
         for (clip, window), times in Counter((clips[clip], windows[window]) for clip, window in views).items():
             shares[window][clip][number] = times / len(views)
     return shares
+
+
+def _clips(index: int, chosen: list[_Clip], used: list[int], shares: Mapping[_Clip, list[float]]) -> _Clips:
+    rows = {place: row for row, place in enumerate(used)}
+    places = [tuple(rows[place] for place in clip) for clip in chosen]
+    weights = torch.tensor([shares[clip] for clip in chosen]).T
+    return _Clips(index, places, weights, is_last=False)
