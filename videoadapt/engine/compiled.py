@@ -30,6 +30,9 @@ def record_graph(model: nn.Module, clips_shape: Sequence[int], device: torch.dev
     """
     clips = torch.zeros(*clips_shape, dtype=torch.uint8, device=device)
     model.train()
+    # Gradients are made in the recording's stream and added up in another, on purpose; older torch does not mind.
+    if mind := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None):
+        mind(False)
     with autocast(device, precision):
         torch.set_autocast_cache_enabled(False)  # weights cast before the recording would not be cast in it
         torch.cuda.make_graphed_callables(model, (clips,), allow_unused_input=True)
