@@ -24,8 +24,8 @@ FORMS = [
 
 @pytest.fixture
 def few(monkeypatch):
-    """Pieces of four tokens, so that nine make three and the last is short."""
-    monkeypatch.setattr(pieces, "_FEATURES", 8 * 5 * 4)
+    """Pieces of two to eight tokens: nine make several, and the last is short."""
+    monkeypatch.setattr(pieces, "_ROOMS", 8 * 5 * 8 // torch.get_num_threads())
 
 
 @pytest.mark.parametrize("compiled", FORMS)
@@ -46,6 +46,20 @@ def test_it_equals_the_readable_form(few, compiled, grid_size):
     gradients = [torch.autograd.grad(y, (x, *parameters), grad) for y in (fast, readable)]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_fp32_errs_by_rounding_alone_and_gives_the_same_bits_again():
+    """At the widths of the paper, in several pieces."""
+    _, parameters = layer_of(97, 48)
+    tensors = torch.randn(500, 48), inputs(500, 97).detach(), *(parameter.detach() for parameter in parameters)
+
+    def results(dtype):
+        grad, *own = (tensor.to(dtype) for tensor in tensors)
+        return kan_linear(*own, 5, False), *kan_linear_backward(grad, *own, 5, False)
+
+    for ours, again, exact in zip(results(torch.float32), results(torch.float32), results(torch.float64), strict=True):
+        assert (ours - exact).abs().max() <= 2e-6 * exact.abs().max()
+        assert torch.equal(ours, again)
 
 
 def test_it_keeps_the_rules_of_operators():

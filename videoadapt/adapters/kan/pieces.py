@@ -45,9 +45,9 @@ def backward(
         grad_edges.addmm_(grad[here].t(), rooms[0].flatten(1))
         torch.mm(grad[here], edges, out=rooms[-1].flatten(1))
         features.slopes(*inputs, *rooms, grad_u[here])
-    grad_joint = grad_edges.unflatten(1, spline.shape[:0:-1]).transpose(1, 2) * _SHARED
-    gradients = grad_base, grad_joint * scaler.unsqueeze(-1), (grad_joint * spline).sum(-1)
-    return grad_u.to(x.dtype).reshape(x.shape), *(gradient.to(dtype) for gradient in gradients)
+    grad_joint = grad_edges.unflatten(1, (-1, u.shape[1])).transpose(1, 2).contiguous() * _SHARED
+    grad_spline, grad_scaler = grad_joint * scaler.unsqueeze(-1), (grad_joint * spline).sum(-1)
+    return grad_u.to(x.dtype).reshape(x.shape), grad_base.to(dtype), grad_spline.to(dtype), grad_scaler.to(dtype)
 
 
 def _exact(parameter: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _edges(spline: Tensor, scaler: Tensor) -> Tensor:
     return (spline * (scaler * _SHARED).unsqueeze(-1)).transpose(1, 2).flatten(1)
 
 
-def _pieces(u: Tensor, grid_size: int, rooms: int) -> Iterator[tuple[slice, tuple[Tensor, Tensor, float], list[Tensor]]]:
+def _pieces(u: Tensor, grid_size: int, rooms: int) -> Iterator[tuple[slice, tuple, list[Tensor]]]:
     """Some tokens at a time: their place, what gives their offsets from the bases' centres, and rooms for features.
 
     An offset in cells is a start (bases 1) and the input (tokens 1 in) times the cells of 1. Rooms are
@@ -128,7 +128,7 @@ def _slopes(starts: Tensor, u: Tensor, cells: float, grad: Tensor, total: Tensor
     offset = starts + u * cells
     reach = (offset.abs() - 2).clamp_max(0)
     slope = ((reach + 1).clamp_max(0).square() - reach.square() / 4) * offset.sign()
-    total.add_((grad * slope).sum(1), alpha=3 * cells)
+    total.add_((grad * slope).sum(1) * (3 * cells))  # as alpha, torch.compile would keep the first call's number
 
 
 _IN_PLACE = _Features(2, 4, _bases_in_place, _slopes_in_place)
