@@ -88,10 +88,9 @@ def _add_to_parts(y: Tensor, mixed: Tensor, v: Tensor) -> None:
     if parts == 1:
         blocks = y.view(-1, width)
         torch.addmm(blocks, mixed.view(-1, inner), v[0], out=blocks)
-        return
-    by_block = mixed.unflatten(1, (-1, inner)).transpose(0, 1)  # (a tokens j)
-    for part, of_part in zip(_parts(y, v), v, strict=True):
-        torch.baddbmm(part, by_block, of_part.expand(len(by_block), -1, -1), out=part)
+    else:
+        blocks = _by_block(y.view(len(mixed), -1), width)
+        torch.baddbmm(blocks, _by_block(mixed, inner).repeat(parts, 1, 1), _for_blocks(v, len(blocks)), out=blocks)
 
 
 def _of_parts(grad: Tensor, mixed: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,19 +99,22 @@ def _of_parts(grad: Tensor, mixed: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     if parts == 1:
         blocks = grad.view(-1, width)
         return (blocks @ v[0].t()).view_as(mixed), (blocks.t() @ mixed.view(-1, inner)).t()[None]
-    by_block = mixed.unflatten(1, (-1, inner)).transpose(0, 1)
-    grad_mixed, grad_v = torch.empty_like(mixed), torch.empty_like(v)
-    of_block = grad_mixed.unflatten(1, (-1, inner)).transpose(0, 1)
-    for number, part in enumerate(_parts(grad, v)):
-        transposed = v[number].t().expand(len(by_block), -1, -1)
-        torch.baddbmm(of_block, part, transposed, beta=min(number, 1), out=of_block)  # beta 0 ignores what was there
-        torch.sum(by_block.transpose(1, 2) @ part, 0, out=grad_v[number])
+    blocks, by_block = _by_block(grad, width), _by_block(mixed, inner)
+    grad_v = (by_block.repeat(parts, 1, 1).mT @ blocks).unflatten(0, (parts, -1)).sum(1)
+    grad_mixed = torch.empty_like(mixed)
+    of_parts = (blocks @ _for_blocks(v, len(blocks)).mT).unflatten(0, (parts, -1))
+    torch.sum(of_parts, 0, out=_by_block(grad_mixed, inner))
     return grad_mixed, grad_v
 
 
-def _parts(y: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """y (... out) as its parts (a tokens d)."""
-    return y.view(-1, len(v), y.shape[-1] // len(v) // v.shape[2], v.shape[2]).permute(1, 2, 0, 3).unbind()
+def _by_block(x: Tensor, width: int) -> Tensor:
+    """(tokens, blocks * width) as a view (blocks tokens width)."""
+    return x.unflatten(1, (-1, width)).transpose(0, 1)
+
+
+def _for_blocks(v: Tensor, blocks: int) -> Tensor:
+    """(p j d) to (blocks j d), the blocks of a part one after the other."""
+    return v.repeat_interleave(blocks // len(v), 0)
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
