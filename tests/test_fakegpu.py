@@ -17,7 +17,7 @@ from videoadapt.commands.benchmark import show_gpu
 
 pytestmark = pytest.mark.fakegpu
 
-# What of which: at most so much. Steps are of ViT-B/16 with 2 blocks, 2 clips of 8 frames, bf16.
+# What of which: at most so much. Steps are of ViT-B/16 with 2 blocks, 2 clips of 8 frames, bf16, with torch 2.14.
 LIMITS = {
     "module starts": 15,  # LoKi [48,97,48] alone, forward and backward
     "steps aim starts": 327,
@@ -37,6 +37,7 @@ LIMITS = {
     "tests 8x3x3 up_pageable": 0,
     "elsewhere foreign": 0,  # kernels on the current GPU instead of their tensors'
 }
+SLACK = {"starts": 1.05, "peak_mb": 1.02}  # for other versions of torch
 WAITS, IDLE_WAITS, PAGEABLE = 1, 0, 0  # a step, of every method
 LOKI_AGAINST_AIM = 0.84  # starts a step
 NO_KERNELS = "Triton cannot build its launcher here: it needs Python's headers"
@@ -63,7 +64,7 @@ def test_a_gpu_is_asked_for_no_more(found, law):
         pytest.skip(NO_KERNELS)
     for key in law.split():
         value = value[key]
-    assert value <= LIMITS[law]
+    assert value <= LIMITS[law] * SLACK.get(law.split()[-1], 1)
 
 
 def test_loki_is_no_more_work_for_the_program_than_an_adapter(found):

@@ -1,7 +1,8 @@
 """What the fake GPU has seen, in a process that build.py has begun."""
 
 import ctypes
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
@@ -29,10 +30,22 @@ def counts() -> Counts:
     return Counts(*(ctypes.c_long * len(Counts._fields)).in_dll(_LIBRARY, "fake_counters"))
 
 
-def names(since: Counts) -> list[str]:
-    """Of the starts since then, in order, as the compiler has mangled them."""
+def counted(call: Callable[[], Any]) -> Counts:
+    """What the second call asks for; the first compiles kernels and fills caches."""
+    call()
+    before = counts()
+    call()
+    return counts() - before
+
+
+def each(seen: Counts, times: int = 1) -> dict[str, float]:
+    return {name: number / times for name, number in seen._asdict().items()}
+
+
+def names(earlier: Counts, later: Counts) -> list[str]:
+    """Of the starts between two moments, in order, as the compiler has mangled them."""
     table = (ctypes.c_char_p * (1 << 20)).in_dll(_LIBRARY, "fake_names")
-    return [table[i].decode() for i in range(since.starts, counts().starts)]
+    return [table[i].decode() for i in range(earlier.starts, later.starts)]
 
 
 def count_asking() -> None:

@@ -1,17 +1,20 @@
 """Measures what a GPU would be asked to do, on the fake one, and prints it as JSON; with --tables, as tables.
 
-    python tests/fakegpu/measure.py [--tables] [--depth 12] [--clips 4] [--methods loki aim ...]
+    python tests/fakegpu/measure.py [--tables [--names]] [--depth 12] [--clips 4] [--methods loki aim ...]
 
-starts itself anew with the fake GPU before its eyes. Host milliseconds are this machine's, and only in the tables.
+starts itself anew with the fake GPU before its eyes. Host milliseconds are this machine's, of processor time, and only
+in the tables; the driver's own, some microseconds a start, are not among them.
 """
 
 import argparse
+import gc
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,15 +30,18 @@ if "libfake.so" not in os.environ.get("LD_PRELOAD", ""):
     except CannotBuild as reason:
         sys.exit(f"no fake GPU here: {reason}")
 
+import operations
 import torch
-import triton
-from counters import Counts, count_asking, counts
+from counters import count_asking, counted, counts, each, names
 
 from videoadapt import builders
 from videoadapt.adapters.slots.loki import LoKi
 from videoadapt.benchmarks import gpu
+from videoadapt.benchmarks.peers import Aim
 from videoadapt.config import Config
 from videoadapt.data.datasets import Sample, TestSample
+from videoadapt.engine import distributed
+from videoadapt.engine.cost import training_step
 from videoadapt.engine.distributed import Ranks
 from videoadapt.engine.train import train
 from videoadapt.workflows.methods import METHODS
@@ -65,28 +71,34 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true")
     parser.add_argument("--depth", type=int, default=2, help="blocks of the ViT-B/16 (2)")
     parser.add_argument("--clips", type=int, default=2, help="in a batch (2)")
+    parser.add_argument("--names", action="store_true", help="with --tables: what a step of the last method starts")
     parser.add_argument("--methods", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.backends.cuda.enable_cudnn_sdp(False)  # which asks its library for plans
+    distributed.start("cuda:0")  # among others, no attention of cuDNN, which asks its library for plans
     count_asking()
     found = {
         "kernels": _has_kernels(),
         "steps": {name: step(SECTIONS[name], args.depth, args.clips, args.tables) for name in args.methods},
+        "peer": peer(args.depth, args.clips),
         "graph": step(SECTIONS["loki"], args.depth, args.clips, args.tables, compile="graph"),
         "module": module(),
         "tests": {views: tested(*map(int, views.split("x")), args.depth) for views in ("8x1x1", "8x3x3")},
         "elsewhere": elsewhere(),
-        "known": known(),
+        "known": operations.known(),
         "benchmark": benchmark(),
     }
     print(_tables(found) if args.tables else json.dumps(found))
+    if args.names:
+        print(*(f"{number:5} {name[:150]}" for name, number in found["steps"][args.methods[-1]]["names"]), sep="\n")
     sys.stdout.flush()
     os._exit(0)  # threads of autograd outlive the program
 
 
-def step(section: dict[str, Any], depth: int, clips: int, timed: bool = False, **run: Any) -> dict[str, float]:
-    """A step of the training loop in bf16, as counts, with the peak of memory."""
+def step(section: dict[str, Any], depth: int, clips: int, timed: bool = False, **run: Any) -> dict[str, Any]:
+    """A step of the training loop in bf16, as counts, with the peak of memory; host time and names if ``timed``."""
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats()
     config = _config(section, depth, clips, **run)
     learner = builders.build_learner(config, builders.build_model(config.model, FIRST), len(_Batches([])), Ranks(FIRST))
     batches = _Batches([_sample(i) for i in range(clips)])
@@ -94,10 +106,30 @@ def step(section: dict[str, Any], depth: int, clips: int, timed: bool = False, *
         folder = SimpleNamespace(path=Path(path), save=lambda *_: None)
         recipe = builders.build_recipe(config)
         train(learner, batches, folder, recipe=recipe, ranks=Ranks(FIRST), evaluate=lambda _: {"top1": 0.0})
-    counted = batches.moments[-1].seen - batches.moments[0].seen
+    seen = batches.moments[-1].seen - batches.moments[0].seen
     times = [1000 * (b.at - a.at) for a, b in zip(batches.moments, batches.moments[1:], strict=False)]
     peak = round(torch.cuda.max_memory_allocated() / 1e6)
-    return {**_each(counted, MEASURED), "peak_mb": peak, **({"host_ms": round(median(times), 1)} if timed else {})}
+    found = {**each(seen, MEASURED), "peak_mb": peak}
+    if timed:
+        found |= {
+            "host_ms": round(median(times), 1),
+            "names": Counter(names(*(moment.seen for moment in batches.moments[-2:]))).most_common(),
+        }
+    return found
+
+
+def peer(depth: int, clips: int) -> dict[str, float]:
+    """AIM's own block, whose step ends without a look at its outcome, on clips that are there."""
+    model = Aim(frames=FRAMES, width=192, depth=depth).to(FIRST)
+    once = training_step(model, torch.zeros(clips, 3, FRAMES, 224, 224, device=FIRST), "bf16")
+    seen, times = each(counted(once)), []
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(MEASURED):
+        begun = time.process_time()
+        once()
+        times.append(1000 * (time.process_time() - begun))
+    peak = round(torch.cuda.max_memory_allocated() / 1e6)
+    return {**seen, "peak_mb": peak, "host_ms": round(median(times), 1)}
 
 
 class _Batches:
@@ -115,10 +147,8 @@ class _Batches:
 
     def __iter__(self) -> Iterator[list[Sample]]:
         for number in range(len(self)):
-            if number == WARM:
-                torch.cuda.reset_peak_memory_stats()
             if number >= WARM:
-                self.moments.append(SimpleNamespace(seen=counts(), at=time.perf_counter()))
+                self.moments.append(SimpleNamespace(seen=counts(), at=time.process_time()))
             yield self.samples
 
 
@@ -134,7 +164,7 @@ def module() -> dict[str, float]:
             y = loki(x)
         y.backward(torch.empty_like(y))
 
-    return _each(_counted(once))
+    return each(counted(once))
 
 
 def tested(frames: int, clips: int, crops: int, depth: int) -> dict[str, float]:
@@ -143,7 +173,7 @@ def tested(frames: int, clips: int, crops: int, depth: int) -> dict[str, float]:
     model = builders.build_model(config.model, FIRST)
     evaluate = builders.build_evaluator(config, Ranks(FIRST))
     videos = [_test_sample(i, frames, clips, crops) for i in range(16)]
-    return _each(_counted(lambda: evaluate(model, iter(videos), len(videos))), len(videos))
+    return each(counted(lambda: evaluate(model, iter(videos), len(videos))), len(videos))
 
 
 def elsewhere() -> dict[str, float]:
@@ -156,7 +186,7 @@ def elsewhere() -> dict[str, float]:
         with torch.autocast("cuda", torch.bfloat16):
             model(pixels).sum().backward()
 
-    return _each(_counted(once))
+    return each(counted(once))
 
 
 def benchmark() -> list[dict[str, Any]]:
@@ -169,74 +199,6 @@ def benchmark() -> list[dict[str, Any]]:
         rows.append(bench.fed(size, Path(folder), workers=0))
     os.environ["FAKE_BYTES"] = "1000000"
     return [*rows, bench.rows([size])[0]]
-
-
-def known() -> dict[str, dict[str, float]]:
-    """Operations of which everybody knows what they ask for: they judge the fake itself."""
-    x, page, pinned = torch.zeros(4, 4, device=FIRST), torch.zeros(4), torch.zeros(4).pin_memory()
-    event, asked, graph = torch.cuda.Event(), torch.cuda.Event(), torch.cuda.CUDAGraph()
-
-    def late(end: Callable[[], Any], event: torch.cuda.Event) -> None:
-        event.record()
-        x.add_(1)
-        end()
-
-    with torch.cuda.graph(graph):
-        x.add_(1).mul_(2)
-    calls = {
-        "a sum": lambda: x + 1,
-        "a product": lambda: x @ x,
-        "memory of the program": lambda: page.to(FIRST),
-        "pinned memory": lambda: pinned.to(FIRST, non_blocking=True),
-        "a number": lambda: x[0, 0].item(),
-        "an event with work behind it": lambda: late(event.synchronize, event),
-        "an event that is asked": lambda: late(asked.query, asked),
-        "a graph of two": graph.replay,
-        "a number in a graph": _capture_a_number,
-        "more than there is": _ask_for_too_much,
-    }
-    if _has_kernels():
-        calls["a kernel on the wrong GPU"] = _start_elsewhere
-    return {name: _each(_counted(call)) for name, call in calls.items()}
-
-
-def _capture_a_number() -> None:
-    x = torch.zeros(4, device=FIRST)
-    try:
-        with torch.cuda.graph(torch.cuda.CUDAGraph()):
-            x[0].item()
-    except torch.AcceleratorError:
-        return
-    raise AssertionError("it is refused")
-
-
-@triton.jit
-def _nothing(x):
-    pass
-
-
-def _start_elsewhere() -> None:
-    _nothing[(1,)](torch.zeros(4, device=SECOND))
-
-
-def _ask_for_too_much() -> None:
-    try:
-        torch.empty(2**40, device=FIRST)
-    except torch.cuda.OutOfMemoryError:
-        return
-    raise AssertionError("there is no such memory")
-
-
-def _counted(call: Callable[[], Any]) -> Counts:
-    """What the second call asks for; the first compiles kernels and fills caches."""
-    call()
-    before = counts()
-    call()
-    return counts() - before
-
-
-def _each(counted: Counts, times: int = 1) -> dict[str, float]:
-    return {name: number / times for name, number in counted._asdict().items()}
 
 
 def _config(section: dict[str, Any], depth: int, batch: int, **run: Any) -> Config:
@@ -266,13 +228,14 @@ def _has_kernels() -> bool:
     return has_kernels(torch.zeros(1, device=FIRST))
 
 
+def _named(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {"AIM's own block": found["peer"], **found["steps"], "loki, run.compile: graph": found["graph"]}
+
+
 def _tables(found: dict[str, Any]) -> str:
     columns = ("starts", "waits", "idle_waits", "up_pageable", "host_ms", "peak_mb")
     lines = ["| a training step | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
-    lines += [
-        f"| {name} | " + " | ".join(f"{row[c]:g}" for c in columns) + " |"
-        for name, row in {**found["steps"], "loki, run.compile=graph": found["graph"]}.items()
-    ]
+    lines += [f"| {name} | " + " | ".join(f"{row[c]:g}" for c in columns) + " |" for name, row in _named(found).items()]
     lines += ["", "| LoKi alone, forward and backward | starts |", "|---|--:|", f"| | {found['module']['starts']:g} |"]
     columns = ("starts", "waits", "up", "up_pageable", "down")
     lines += ["", "| a tested video | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
