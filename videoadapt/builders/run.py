@@ -31,9 +31,9 @@ def start_run(config: Config) -> Ranks:
     return ranks
 
 
-def build_evaluator(config: Config, ranks: Ranks) -> Evaluator:
+def build_evaluator(config: Config, ranks: Ranks, static: bool = False) -> Evaluator:
+    """``static`` for a model whose blocks are compiled."""
     test, precision = config.test, chosen_precision(config.run.precision, ranks.device)
-    static = config.run.compile == "blocks"
     return Evaluator(ranks.device, precision, test.fusion, test.batch_size, test.on_bad, static)
 
 

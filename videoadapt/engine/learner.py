@@ -32,12 +32,12 @@ class Outcome(NamedTuple):
 class Underway:
     """A step that the device still works on."""
 
-    def __init__(self, numbers: Tensor, stopping: Callable[[], bool]) -> None:
-        self._numbers, self._stopping = Arriving(numbers), stopping
+    def __init__(self, numbers: Tensor) -> None:
+        self._numbers = Arriving(numbers)
 
-    def outcome(self) -> Outcome:
-        """As soon as it is there."""
-        loss, grad_norm, wishes, *scales = self._numbers.tolist(self._stopping)
+    def outcome(self, hurry: Callable[[], bool] = lambda: False) -> Outcome:
+        """As soon as it is there; PeerLost if it takes too long, which is soon from when ``hurry()`` is true."""
+        loss, grad_norm, wishes, *scales = self._numbers.tolist(hurry)
         skipped = not (math.isfinite(loss) and math.isfinite(grad_norm))
         searching = skipped and math.isfinite(loss) and bool(scales) and 1 <= scales[1] < scales[0]
         return Outcome(loss, grad_norm, skipped, skipped and not searching, wishes > 0)
@@ -98,7 +98,7 @@ class Learner:
         self.scaler.update()
         scales += [self._scale()] if self.scaler.is_enabled() else []
         self.optimizer.zero_grad(set_to_none=True)
-        return Underway(torch.stack([total, norm, wish, *scales]), stopping)
+        return Underway(torch.stack([total, norm, wish, *scales]))
 
     def _backward(self, samples: Sequence, parts: int) -> Tensor:
         """Add the gradient of one of ``parts`` of a step; its share of the loss, still on the device."""

@@ -166,7 +166,7 @@ def _epoch(
         underway.append(_Step(progress.step, learner.lr, paths, step))
         most, stops = (0 if recipe.is_saved(progress.step, steps, evaluates=True) else late), False
         while len(underway) > (0 if stops else most):
-            done = _finished(underway.popleft(), health)
+            done = _finished(underway.popleft(), health, stop)
             stops = stops or done.outcome.stop
             yield done._replace(outcome=done.outcome._replace(stop=stops and not underway))
 
@@ -176,8 +176,9 @@ def _lateness(ranks: Ranks) -> int:
     return 1 if ranks.device.type == "cuda" else 0
 
 
-def _finished(step: _Step, health: Health) -> _Done:
-    outcome = step.underway.outcome()
+def _finished(step: _Step, health: Health, stop: StopSignals) -> _Done:
+    # Whoever sends SIGTERM kills soon; SIGUSR1 comes in good time.
+    outcome = step.underway.outcome(lambda: stop.received not in (None, "SIGUSR1"))
     health.check_step(step.number, outcome, step.paths)
     return _Done(step.number, step.lr, outcome)
 

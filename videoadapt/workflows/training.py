@@ -56,7 +56,7 @@ def train_config(config: Config) -> Progress:
     if config.run.shard:
         model = shard_frozen(model, blocks_of(model.backbone), ranks)
     learner = builders.build_learner(config, model, len(loader), ranks)
-    evaluator = builders.build_evaluator(config, ranks)
+    evaluator = builders.build_evaluator(config, ranks, static=config.run.compile == "blocks")
     resume = _claim(config, ranks, room_needed(model, config.run.keep_last))
     about = {"config": config.model_dump(), "classes": classes, "fingerprint": model.fingerprint}
     layout = {"number of ranks": ranks.world, "batches an epoch": len(loader), "list's length": len(loader.dataset)}
