@@ -17,6 +17,8 @@ def has_kernels(x: Tensor) -> bool:
     They need an NVIDIA GPU of compute capability 8.0, a C compiler and Python's headers. VIDEOADAPT_TRITON=0 forbids
     them; it is read once.
     """
+    if torch.compiler.is_compiling():  # which writes kernels of its own, and must not trace into Triton's driver
+        return False
     return x.is_cuda and x.dtype != torch.float64 and _run_on(x.get_device())
 
 

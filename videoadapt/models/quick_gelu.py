@@ -46,7 +46,7 @@ class _QuickGelu(torch.autograd.Function):
 
 
 def _quick_gelu(x: Tensor) -> Tensor:
-    if not torch.compiler.is_compiling() and has_kernels(x):
+    if has_kernels(x):
         from videoadapt.models import triton_kernels
 
         return triton_kernels.quick_gelu(x)

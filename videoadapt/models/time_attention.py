@@ -30,7 +30,7 @@ class TimeAttention(Attention):
 
     def _is_plain(self, x: Tensor) -> bool:
         """Whether the kernel computes what timm would: no dropout or norm inside, and nothing that looks at scores."""
-        if torch.compiler.is_compiling() or not has_kernels(x) or not self.fused_attn:
+        if not has_kernels(x) or not self.fused_attn:
             return False
         from videoadapt.models.triton_kernels import MOST_FRAMES
 
