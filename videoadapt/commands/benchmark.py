@@ -1,4 +1,4 @@
-"""Measure adapters, models, views and decoders against their peers, and steps on a GPU.
+"""Measure adapters, models, views, decoders and a GPU against peers.
 
 Both sides of every row are timed in one process, in turns, after one call to warm up. A ratio below 1 means that ours
 is faster or needs less memory.
