@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROOMS = 2**19  # numbers in all rooms for features together, for each thread: 2 MB in fp32
+_ROOMS = 2**18  # numbers in all rooms for features together, for each thread: in fp32 a cache of 1 MB holds them
 _ROOMS_CUDA = 2**28
+_ONE, _TWO = torch.tensor(1.0), torch.tensor(2.0)  # a plain number would be made a tensor in every call
 _SHARED = 2 / 3  # a basis over what is computed of it
 
 
@@ -42,8 +43,9 @@ def backward(
     grad_edges = torch.zeros_like(edges)
     for here, inputs, rooms in _pieces(u, grid_size, features.backward_rooms):
         features.bases(*inputs, *rooms)
-        grad_edges.addmm_(grad[here].t(), rooms[0].flatten(1))
-        torch.mm(grad[here], edges, out=rooms[-1].flatten(1))
+        grad_here = grad[here]
+        grad_edges.addmm_(grad_here.t(), rooms[0].flatten(1))
+        torch.mm(grad_here, edges, out=rooms[-1].flatten(1))
         features.slopes(*inputs, *rooms, grad_u[here])
     grad_joint = grad_edges.unflatten(1, (-1, u.shape[1])).transpose(1, 2).contiguous() * _SHARED
     grad_spline, grad_scaler = grad_joint * scaler.unsqueeze(-1), (grad_joint * spline).sum(-1)
@@ -74,11 +76,14 @@ def _pieces(u: Tensor, grid_size: int, rooms: int) -> Iterator[tuple[slice, tupl
     bases, cells = grid_size + 3, grid_size / 2
     most = _ROOMS_CUDA if u.is_cuda else _ROOMS * torch.get_num_threads()
     step = max(min(most // (rooms * bases * u.shape[1]), len(u)), 1)
-    buffers = [u.new_empty(step, bases, u.shape[1]) for _ in range(rooms)]
     starts = cells - torch.arange(-1, grid_size + 2, device=u.device, dtype=u.dtype)[:, None]
+    buffers = [u.new_empty(step, bases, u.shape[1]) for _ in range(rooms)]
+    inputs = u.unsqueeze(1)
     for first in range(0, len(u), step):
+        if first + step > len(u):
+            buffers = [buffer[: len(u) - first] for buffer in buffers]
         here = slice(first, first + step)
-        yield here, (starts, u[here].unsqueeze(1), cells), [buffer[: len(u) - first] for buffer in buffers]
+        yield here, (starts, inputs[here], cells), buffers
 
 
 class _Features(NamedTuple):
@@ -98,8 +103,8 @@ class _Features(NamedTuple):
 def _bases_in_place(starts: Tensor, u: Tensor, cells: float, value: Tensor, reach: Tensor, *slopes: Tensor) -> None:
     """``_bases``, and the slopes on the way if there are rooms: in few passes, none of which allocates."""
     offset = torch.add(starts, u, alpha=cells, out=slopes[1] if slopes else reach)
-    torch.abs(offset, out=reach).sub_(2).clamp_max_(0)
-    torch.add(reach, 1, out=value).clamp_max_(0)
+    torch.abs(offset, out=reach).sub_(_TWO).clamp_max_(0)
+    torch.add(reach, _ONE, out=value).clamp_max_(0)
     if not slopes:
         value.pow_(3).sub_(reach.pow_(3), alpha=0.25)
     else:
