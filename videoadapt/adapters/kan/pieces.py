@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROOMS = 2**18  # numbers in all rooms for features together, for each thread: in fp32 a cache of 1 MB holds them
+_ROOMS = 2**19  # numbers in all rooms for features together, for each thread: 2 MB in fp32
 _ROOMS_CUDA = 2**28
 _ONE, _TWO = torch.tensor(1.0), torch.tensor(2.0)  # a plain number would be made a tensor in every call
 _SHARED = 2 / 3  # a basis over what is computed of it
