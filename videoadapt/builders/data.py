@@ -48,8 +48,11 @@ def build_train_views(config: Config) -> Callable[[Sample, torch.device], torch.
 
 
 def data_remedy(config: Config, ranks: Ranks) -> str | None:
-    """What to do about a training that waits for its data; None where another rank says it."""
-    if not ranks.is_main:
+    """What to do about a GPU that waits for its data; None where another rank says it.
+
+    On a CPU, reading and training share the cores: the wait says nothing.
+    """
+    if not ranks.is_main or ranks.device.type != "cuda":
         return None
     data, videos = config.data, config.model.num_frames is not None
     workers, most = _workers(data, ranks), cores(ranks.local_world)
@@ -59,7 +62,7 @@ def data_remedy(config: Config, ranks: Ranks) -> str | None:
         return "data.cache_dir=FOLDER with data.short_side=256 would keep small copies, which are read much faster"
     if videos and not data.short_side:
         return "data.short_side=256 would make the copies in data.cache_dir smaller"
-    if data.augment_on == "worker" and (data.rand_augment or data.erasing) and ranks.device.type == "cuda":
+    if data.augment_on == "worker" and (data.rand_augment or data.erasing):
         return "data.augment_on=device would change the pixels on the GPU"
     return "more cores or faster storage would help"
 
