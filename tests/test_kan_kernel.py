@@ -125,6 +125,7 @@ def card(monkeypatch):
     driver = SimpleNamespace(active=SimpleNamespace(get_current_target=lambda: None))
     monkeypatch.setitem(sys.modules, "triton.runtime.driver", SimpleNamespace(driver=driver))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
     gpu._run_on.cache_clear()
     yield driver
     gpu._run_on.cache_clear()
@@ -136,6 +137,11 @@ def test_kernels_run_where_triton_compiles(card):
 
 def test_kernels_are_for_the_a100_and_later(card, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert not gpu._run_on(0)
+
+
+def test_kernels_are_for_nvidias_gpus(card, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
     assert not gpu._run_on(0)
 
 

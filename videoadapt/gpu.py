@@ -24,7 +24,9 @@ def has_kernels(x: Tensor) -> bool:
 
 @cache
 def _run_on(device: int) -> bool:
-    if os.environ.get("VIDEOADAPT_TRITON") == "0" or torch.cuda.get_device_capability(device) < _OLDEST:
+    if os.environ.get("VIDEOADAPT_TRITON") == "0" or torch.version.cuda is None:  # AMD's GPUs are called cuda too
+        return False
+    if torch.cuda.get_device_capability(device) < _OLDEST:
         return False
     try:
         from triton.runtime.driver import driver

@@ -80,12 +80,22 @@ def _quick_gelu_backward(grad_ptr, x_ptr, out_ptr, size, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _rows(tokens, T: tl.constexpr, ROWS: tl.constexpr):
-    """The rows of a program, whether they are there, and which of them see each other."""
+def _places(tokens, T: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr):
+    """Of a program: where its queries and its outputs are, which are there, and which rows see each other."""
     used: tl.constexpr = ROWS // T * T
-    row = tl.arange(0, ROWS)
+    row, d = tl.arange(0, ROWS), tl.arange(0, D)
     place = tl.program_id(0).to(tl.int64) * used + row
-    return place, (row < used) & (place < tokens), (row // T)[:, None] == (row // T)[None, :]
+    mask = ((row < used) & (place < tokens))[:, None] & (d < DIM)[None, :]
+    head = tl.program_id(1) * DIM + d[None, :]
+    out = place[:, None] * (HEADS * DIM) + head
+    return place[:, None] * (3 * HEADS * DIM) + head, out, mask, (row // T)[:, None] == (row // T)[None, :]
+
+
+@triton.jit
+def _queries_keys_values(pointer, mask, WIDTH: tl.constexpr):
+    q = tl.load(pointer, mask=mask, other=0.0)
+    k = tl.load(pointer + WIDTH, mask=mask, other=0.0)
+    return q, k, tl.load(pointer + 2 * WIDTH, mask=mask, other=0.0)
 
 
 @triton.jit
@@ -101,16 +111,10 @@ def _attend(
     T: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    place, there, sees = _rows(tokens, T, ROWS)
-    d = tl.arange(0, D)
-    mask = there[:, None] & (d < DIM)[None, :]
-    head = tl.program_id(1) * DIM + d[None, :]
-    q_ptr = qkv_ptr + place[:, None] * (3 * HEADS * DIM) + head
-    q = tl.load(q_ptr, mask=mask, other=0.0)
-    k = tl.load(q_ptr + HEADS * DIM, mask=mask, other=0.0)
-    v = tl.load(q_ptr + 2 * HEADS * DIM, mask=mask, other=0.0)
+    offset, here, mask, sees = _places(tokens, T, HEADS, DIM, ROWS, D)
+    q, k, v = _queries_keys_values(qkv_ptr + offset, mask, HEADS * DIM)
     out = tl.dot(_scores(q, k, sees, scale, PRECISION).to(v.dtype), v, input_precision=PRECISION)
-    tl.store(out_ptr + place[:, None] * (HEADS * DIM) + head, out.to(out_ptr.dtype.element_ty), mask=mask)
+    tl.store(out_ptr + here, out.to(out_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -119,15 +123,9 @@ def _attend_backward(
     T: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    place, there, sees = _rows(tokens, T, ROWS)
-    d = tl.arange(0, D)
-    mask = there[:, None] & (d < DIM)[None, :]
-    head = tl.program_id(1) * DIM + d[None, :]
-    offset = place[:, None] * (3 * HEADS * DIM) + head
-    q = tl.load(qkv_ptr + offset, mask=mask, other=0.0)
-    k = tl.load(qkv_ptr + offset + HEADS * DIM, mask=mask, other=0.0)
-    v = tl.load(qkv_ptr + offset + 2 * HEADS * DIM, mask=mask, other=0.0)
-    grad = tl.load(grad_ptr + place[:, None] * (HEADS * DIM) + head, mask=mask, other=0.0)
+    offset, here, mask, sees = _places(tokens, T, HEADS, DIM, ROWS, D)
+    q, k, v = _queries_keys_values(qkv_ptr + offset, mask, HEADS * DIM)
+    grad = tl.load(grad_ptr + here, mask=mask, other=0.0)
     dtype: tl.constexpr = out_ptr.dtype.element_ty
     scores = _scores(q, k, sees, scale, PRECISION)
     grad_v = tl.dot(tl.trans(scores.to(dtype)), grad, input_precision=PRECISION)
