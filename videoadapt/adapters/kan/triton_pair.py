@@ -53,6 +53,16 @@ def _options(x: Tensor, tokens: int) -> dict[str, Any]:
     return {"TOKENS": tokens, "PRECISION": product_precision(x.dtype), "num_warps": warps, "num_stages": stages}
 
 
+@triton.jit
+def _edges(
+    packed_ptr, part, BASES: tl.constexpr, AP: tl.constexpr, CP: tl.constexpr, PART: tl.constexpr, ACROSS: tl.constexpr
+):  # fmt: skip
+    """A part of B, and where silu's edges to it and from it are; those of the bases follow."""
+    a, b, c = tl.arange(0, AP), part * PART + tl.arange(0, PART), tl.arange(0, CP)
+    second_ptr = packed_ptr + (BASES + 1) * AP * ACROSS
+    return b, packed_ptr + a[:, None] * ACROSS + b[None, :], second_ptr + b[:, None] * CP + c[None, :]
+
+
 @triton.jit(do_not_specialize=["tokens"])
 def _forward(
     h0_ptr, packed_ptr, h1_ptr, h2_ptr, tokens,
@@ -63,13 +73,11 @@ def _forward(
     rows = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     a, c = tl.arange(0, AP), tl.arange(0, CP)
     ACROSS: tl.constexpr = PART * PARTS
-    second_ptr = packed_ptr + (BASES + 1) * AP * ACROSS
     dtype: tl.constexpr = h1_ptr.dtype.element_ty
     h = tile(h0_ptr, rows, a, tokens, A, A).to(tl.float32)
     y = tl.zeros((TOKENS, CP), tl.float32)
     for part in tl.static_range(PARTS):
-        b = part * PART + tl.arange(0, PART)
-        first, second = packed_ptr + a[:, None] * ACROSS + b[None, :], second_ptr + b[:, None] * CP + c[None, :]
+        b, first, second = _edges(packed_ptr, part, BASES, AP, CP, PART, ACROSS)
         u = tl.dot(silu(h).to(dtype), tl.load(first), input_precision=PRECISION)
         for number in range(BASES):
             edges = tl.load(first + (number + 1) * AP * ACROSS)
@@ -82,15 +90,8 @@ def _forward(
             y = tl.dot(basis(u, number, GRID).to(dtype), edges, y, input_precision=PRECISION)
     put(h2_ptr, y, rows, c, tokens, C, WIDE)
     more = C + tl.arange(0, 8)
-    put(
-        h2_ptr,
-        tl.where(more == C, 1.0, 0.0)[None, :] + tl.zeros((TOKENS, 8), tl.float32),
-        rows,
-        more,
-        tokens,
-        WIDE,
-        WIDE,
-    )
+    ones = tl.zeros((TOKENS, 8), tl.float32) + tl.where(more == C, 1.0, 0.0)[None, :]
+    put(h2_ptr, ones, rows, more, tokens, WIDE, WIDE)
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -103,12 +104,10 @@ def _backward(
     rows = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     a, c = tl.arange(0, AP), tl.arange(0, CP)
     ACROSS: tl.constexpr = PART * PARTS
-    second_ptr = packed_ptr + (BASES + 1) * AP * ACROSS
     grad = tile(grad_ptr, rows, c, tokens, C, WIDE)
     total0 = tl.zeros((TOKENS, AP), tl.float32)
     for part in tl.static_range(PARTS):
-        b = part * PART + tl.arange(0, PART)
-        first, second = packed_ptr + a[:, None] * ACROSS + b[None, :], second_ptr + b[:, None] * CP + c[None, :]
+        b, first, second = _edges(packed_ptr, part, BASES, AP, CP, PART, ACROSS)
         u = tile(h1_ptr, rows, b, tokens, B, ROW).to(tl.float32)
         total = tl.dot(grad, tl.trans(tl.load(second)), input_precision=PRECISION) * silu_slope(u)
         for number in range(BASES):
